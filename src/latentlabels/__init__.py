@@ -1,0 +1,32 @@
+"""Train on noisy labels and clean them, with a probability for every proposal."""
+
+from latentlabels.auxiliary.choice import fit_auxiliary
+from latentlabels.auxiliary.transition import given_transition
+from latentlabels.cleaning import CleanedLabels
+from latentlabels.errors import LatentLabelsError
+from latentlabels.estimator import RobustClassifier
+from latentlabels.model.pairwise import PairwiseCRF, Potentials
+from latentlabels.model.posterior import Auxiliary
+from latentlabels.model.schedule import AlphaSchedule, GibbsSchedule
+from latentlabels.model.units import Bernoulli, Categorical, Joint
+from latentlabels.objective import ExactPhase, PersistentGibbs, RobustLoss
+
+__all__ = [
+    "AlphaSchedule",
+    "Auxiliary",
+    "Bernoulli",
+    "Categorical",
+    "CleanedLabels",
+    "ExactPhase",
+    "GibbsSchedule",
+    "Joint",
+    "LatentLabelsError",
+    "PairwiseCRF",
+    "PersistentGibbs",
+    "Potentials",
+    "RobustClassifier",
+    "RobustLoss",
+    "fit_auxiliary",
+    "given_transition",
+]
+__version__ = "0.1.0"

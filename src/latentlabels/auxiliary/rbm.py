@@ -1,0 +1,136 @@
+"""An RBM over noisy and clean labels, fitted on verified pairs by persistent contrastive divergence.
+
+It is the CRF's own energy with biases that ignore x. The pairs fix y and ŷ, so the positive phase infers only h; the
+negative phase is exact for a small latent layer and otherwise runs persistent chains.
+
+Source: Vahdat (2017), section 3.1 and eq. 4; Tieleman (2008).
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentlabels.auxiliary.pairs import Pairs, smoothed_logits
+from latentlabels.model.marginal import is_tractable
+from latentlabels.model.pairwise import Fields, PairwiseCRF
+from latentlabels.model.posterior import Auxiliary
+from latentlabels.model.schedule import GibbsSchedule
+from latentlabels.objective import ExactPhase, NegativePhase, PersistentGibbs
+
+CHAIN_GROUPS = 8  # the fused sampler spreads groups over threads
+
+
+@dataclass(frozen=True)
+class RBMSettings:
+    """How an RBM is fitted.
+
+    Attributes:
+        hidden: hidden units.
+        epochs: passes over the pairs at most.
+        patience: passes without a better held-out loss after which fitting stops.
+        held_out: share of the pairs that is kept back for that.
+        batch: pairs an update.
+        learning_rate: Adam's step size.
+        weight_decay: weight of ‖V‖²/2 in the loss of a pair.
+        schedule: chains in each of eight groups, and sweeps an update.
+    """
+
+    hidden: int = 0
+    epochs: int = 200
+    patience: int = 20
+    held_out: float = 0.2
+    batch: int = 64
+    learning_rate: float = 0.01
+    weight_decay: float = 0.003
+    schedule: GibbsSchedule = GibbsSchedule(chains=16, sweeps=5)
+
+
+def fit_rbm(pairs: Pairs, settings: RBMSettings | None = None, *, seed: int = 0) -> Auxiliary:
+    """Fit the RBM; the weights kept are those of the pass with the least held-out loss −log p(ŷ | y).
+
+    Args:
+        pairs: the verified pairs.
+        settings: how to fit.
+        seed: of the held-out pairs, the batches, the first weights and the chains.
+
+    Returns:
+        An auxiliary of kind "rbm" with the settings' hidden units.
+    """
+    settings = settings or RBMSettings()
+    order = np.random.default_rng(seed).permutation(len(pairs))
+    kept_back = int(settings.held_out * len(pairs))
+    fitted, held_out = pairs.take(order[kept_back:]), pairs.take(order[:kept_back])
+    generator = torch.Generator().manual_seed(seed)
+    rbm = _start(fitted, settings, generator)
+    negative_phase = _negative_phase(rbm, settings, seed)
+    optimiser = torch.optim.Adam(
+        [
+            {
+                "params": [rbm.clean_noisy, rbm.hidden_noisy],
+                "weight_decay": settings.weight_decay,
+            },
+            {"params": [rbm.clean_bias, rbm.noisy_bias, rbm.hidden_bias]},
+        ],
+        lr=settings.learning_rate,
+    )
+    noisy, clean = fitted.noisy_tensor(), fitted.clean_tensor()
+    best, best_loss, waited = copy.deepcopy(rbm.state_dict()), np.inf, 0
+    for _ in range(settings.epochs):
+        shuffled = torch.randperm(len(noisy), generator=generator)
+        for rows in shuffled.split(settings.batch):
+            loss = _pair_loss(rbm, negative_phase, noisy[rows], clean[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        held_out_loss = clean_loss(_as_auxiliary(rbm), held_out if kept_back else fitted)
+        if held_out_loss < best_loss:
+            best, best_loss, waited = copy.deepcopy(rbm.state_dict()), held_out_loss, 0
+        else:
+            waited += 1
+            if waited == settings.patience:
+                break
+    rbm.load_state_dict(best)
+    return _as_auxiliary(rbm)
+
+
+def clean_loss(auxiliary: Auxiliary, pairs: Pairs) -> float:
+    """Mean −log p_aux(ŷ | y) over the pairs, in nats."""
+    logits = auxiliary.clean_logits(pairs.noisy_tensor())
+    return -float(pairs.clean_units.log_probability(logits, pairs.clean_tensor()).mean())
+
+
+def _start(pairs: Pairs, settings: RBMSettings, generator: torch.Generator) -> PairwiseCRF:
+    """An RBM whose biases give every label its frequency, and whose hidden units differ a little."""
+    rbm = PairwiseCRF(pairs.noisy_units, pairs.clean_units, settings.hidden, generator=generator)
+    with torch.no_grad():
+        rbm.clean_bias.copy_(pairs.clean_prior_logits())
+        rbm.noisy_bias.copy_(smoothed_logits(pairs.noisy_units, pairs.noisy_tensor()))
+    return rbm
+
+
+def _negative_phase(rbm: PairwiseCRF, settings: RBMSettings, seed: int) -> NegativePhase:
+    if is_tractable(rbm):
+        return ExactPhase()
+    return PersistentGibbs(CHAIN_GROUPS, rbm.latent.size, settings.schedule, seed=seed)
+
+
+def _pair_loss(
+    rbm: PairwiseCRF, negative_phase: NegativePhase, noisy: Tensor, clean: Tensor
+) -> Tensor:
+    fields = rbm.fields()
+    hidden = rbm.latent.mean(rbm.latent_logits(fields, noisy))[:, clean.shape[1] :]
+    latent = torch.cat([clean, hidden.detach()], -1)
+    shared = Fields(fields.latent.expand(CHAIN_GROUPS, -1), fields.noisy)
+    start = latent.mean(0).expand(CHAIN_GROUPS, -1)
+    log_partition = negative_phase.log_partition(rbm, shared, torch.arange(CHAIN_GROUPS), start)
+    return rbm.energy(fields, noisy, latent).mean() + log_partition.mean()
+
+
+def _as_auxiliary(rbm: PairwiseCRF) -> Auxiliary:
+    fields = rbm.fields()
+    return Auxiliary(rbm.noisy, rbm.clean, fields.latent[0], rbm.weight, kind="rbm")

@@ -1,0 +1,300 @@
+"""Label spaces: from the names people use to units, and back.
+
+Labels come as lists of names, as indicator matrices, as a vector of classes, or as a mapping from a column's name to any of
+these, for several annotators or kinds of label side by side.
+"""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array, hstack, issparse
+from sklearn.exceptions import DataConversionWarning
+
+from latentlabels.errors import LabelError
+from latentlabels.model.units import Bernoulli, Categorical, Joint, Units
+
+Name = str | int | float | bool
+Cell = Collection[Name] | None
+Form = Literal["names", "indicator", "classes"]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The names of one column of labels, in unit order.
+
+    Attributes:
+        names: the names, each once.
+        exclusive: whether a row has exactly one of them (classes), or any number.
+    """
+
+    names: tuple[Name, ...]
+    exclusive: bool
+
+    def __post_init__(self) -> None:
+        if len(set(self.names)) != len(self.names):
+            twice = next(name for name in self.names if self.names.count(name) > 1)
+            raise LabelError(f"A vocabulary names each label once, {twice!r} stands in it twice.")
+        if self.exclusive and not self.names:
+            raise LabelError("A vocabulary of classes needs at least one class, got none.")
+
+    @cached_property
+    def index(self) -> dict[Name, int]:
+        """The unit of each name."""
+        return {name: unit for unit, name in enumerate(self.names)}
+
+    @property
+    def units(self) -> Units:
+        """The units the names stand for."""
+        size = len(self.names)
+        return Categorical(size) if self.exclusive else Bernoulli(size)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of labels as it was read: for every row its names, or None where there is no label.
+
+    Attributes:
+        cells: names of each row.
+        form: how they were given: "names", "indicator" or "classes".
+        names: the names in their order, where the input has one (an indicator's columns).
+    """
+
+    cells: Sequence[Cell]
+    form: Form
+    names: tuple[Name, ...] | None = None
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether each cell is one class."""
+        return self.form == "classes"
+
+    def vocabulary(self, rows: NDArray[np.bool_] | None = None) -> Vocabulary:
+        """The names that occur, in order, in the rows that may be read."""
+        if self.names is not None:
+            return Vocabulary(self.names, self.exclusive)
+        cells: Iterable[Cell] = self.cells
+        if rows is not None:
+            cells = (self.cells[row] for row in np.flatnonzero(rows))
+        found = set(chain.from_iterable(cell for cell in cells if cell is not None))
+        return Vocabulary(tuple(_in_order(found)), self.exclusive)
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """All label columns of one side, noisy or clean, as one layer of units.
+
+    Attributes:
+        columns: the columns' names; a single unnamed column is "".
+        vocabularies: of each column.
+    """
+
+    columns: tuple[str, ...]
+    vocabularies: tuple[Vocabulary, ...]
+
+    @property
+    def names(self) -> tuple[Name, ...]:
+        """The name of every unit; "column=name" where there are several columns."""
+        if len(self.columns) == 1:
+            return self.vocabularies[0].names
+        return tuple(
+            f"{column}={name}"
+            for column, vocabulary in zip(self.columns, self.vocabularies, strict=True)
+            for name in vocabulary.names
+        )
+
+    @property
+    def units(self) -> Units:
+        """The layer of units."""
+        parts = [vocabulary.units for vocabulary in self.vocabularies]
+        return parts[0] if len(parts) == 1 else Joint(parts)
+
+    def decode(self, states: NDArray[np.bool_]) -> list[list[Name]]:
+        """The names of the units that are on, for each row of (rows, units)."""
+        names = self.names
+        return [[names[unit] for unit in np.flatnonzero(row)] for row in states]
+
+
+def read_columns(labels: Any) -> dict[str, Column]:
+    """Labels in any of the accepted forms, as columns.
+
+    Args:
+        labels: lists of names (None: no label), an indicator matrix, dense or sparse (a row of NaN: no label), a vector of
+            classes (None or NaN: no label), or a mapping from column names to these.
+
+    Raises:
+        LabelError: none of these forms, or columns of different lengths.
+    """
+    if isinstance(labels, Mapping):
+        columns = {str(name): _read_column(column) for name, column in labels.items()}
+        lengths = {name: len(column.cells) for name, column in columns.items()}
+        if len(set(lengths.values())) != 1:
+            raise LabelError(f"Label columns need one length, got {lengths}.")
+        return columns
+    return {"": _read_column(labels)}
+
+
+def encode(
+    columns: Mapping[str, Column], space: LabelSpace, *, unknown: str = "error", what: str = "noisy"
+) -> csr_array:
+    """The columns' states in a label space, sparse (rows, units) of float32; a row without label is zero.
+
+    Args:
+        columns: as read.
+        space: the label space.
+        unknown: "error", or "ignore" to leave out names that the space does not have.
+        what: the side the labels are on, for errors.
+
+    Raises:
+        LabelError: other columns than the space has, an unknown name, or several classes where there is one.
+    """
+    if set(columns) != set(space.columns):
+        raise LabelError(
+            f"The {what} labels need the columns {sorted(space.columns)}, got {sorted(columns)}."
+        )
+    parts = [
+        _encode_column(columns[name], vocabulary, unknown, what)
+        for name, vocabulary in zip(space.columns, space.vocabularies, strict=True)
+    ]
+    return csr_array(hstack(parts, format="csr")) if len(parts) > 1 else parts[0]
+
+
+def present(columns: Mapping[str, Column]) -> NDArray[np.bool_]:
+    """Which rows have a label in every column, (rows,)."""
+    have = [[cell is not None for cell in column.cells] for column in columns.values()]
+    return np.all(np.array(have, dtype=bool), axis=0)
+
+
+def _encode_column(column: Column, vocabulary: Vocabulary, unknown: str, what: str) -> csr_array:
+    if column.exclusive != vocabulary.exclusive:
+        kinds = ("any number of labels a row", "one class a row")
+        raise LabelError(
+            f"The {what} labels have {kinds[column.exclusive]}, the model knows them with "
+            f"{kinds[vocabulary.exclusive]}."
+        )
+    index = vocabulary.index
+    rows: list[int] = []
+    units: list[int] = []
+    for row, cell in enumerate(column.cells):
+        for name in cell or ():
+            unit = index.get(name)
+            if unit is not None:
+                rows.append(row)
+                units.append(unit)
+            elif unknown == "error":
+                raise LabelError(_unknown_name(name, row, vocabulary, what))
+    shape = (len(column.cells), len(vocabulary.names))
+    states = csr_array(coo_array((np.ones(len(rows), np.float32), (rows, units)), shape=shape))
+    states.data[:] = 1.0  # a name given twice is one label
+    return states
+
+
+def _unknown_name(name: Name, row: int, vocabulary: Vocabulary, what: str) -> str:
+    close = difflib.get_close_matches(str(name), [str(n) for n in vocabulary.names], 1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return (
+        f"The {what} label {name!r} in row {row} is not among the {len(vocabulary.names)} labels of the vocabulary."
+        f"{hint} Correct it, or add it to {what}_labels."
+    )
+
+
+def _read_column(labels: Any) -> Column:
+    if issparse(labels):
+        return _from_indicator(csr_array(labels).toarray(), None)
+    if hasattr(labels, "columns") and hasattr(labels, "to_numpy"):
+        return _from_indicator(labels.to_numpy(), tuple(labels.columns))
+    if hasattr(labels, "detach"):
+        labels = labels.detach().cpu().numpy()
+    if isinstance(labels, list | tuple) and any(_is_cell_of_names(cell) for cell in labels):
+        return Column([_names_of(cell, row) for row, cell in enumerate(labels)], "names")
+    array = np.asarray(labels)
+    if array.ndim == 1 and array.dtype == object and any(map(_is_cell_of_names, array)):
+        return _read_column(list(array))
+    if array.ndim == 2 and array.shape[1] == 1:
+        warnings.warn(
+            "A column-vector y was passed when a 1d array was expected; it is read as a vector of classes.",
+            DataConversionWarning,
+            stacklevel=2,
+        )
+        array = array[:, 0]
+    if array.ndim == 2:
+        return _from_indicator(array, None)
+    if array.ndim == 1:
+        return _from_classes(array)
+    raise LabelError(
+        "Labels are lists of names, an indicator matrix (rows, labels), a vector of classes, or a mapping of these; "
+        f"got {type(labels).__name__} with {array.ndim} dimensions."
+    )
+
+
+def _is_cell_of_names(cell: Any) -> bool:
+    return isinstance(cell, list | tuple | set | frozenset) or (
+        isinstance(cell, np.ndarray) and cell.ndim == 1
+    )
+
+
+def _names_of(cell: Any, row: int) -> Cell:
+    if cell is None or (isinstance(cell, float) and np.isnan(cell)):
+        return None
+    if not _is_cell_of_names(cell):
+        raise LabelError(
+            f"Every row needs a list of names, row {row} has {cell!r}. Write one label as [{cell!r}]."
+        )
+    return [_plain(name) for name in cell]
+
+
+def _from_indicator(matrix: NDArray[Any], names: tuple[Any, ...] | None) -> Column:
+    try:
+        values = np.asarray(matrix, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise LabelError(
+            "An indicator matrix holds 0 and 1, got something that is no number. Pass names as lists of names."
+        ) from error
+    missing = np.isnan(values).any(1)
+    if not np.isin(values[~missing], (0.0, 1.0)).all():
+        raise LabelError(
+            f"An indicator matrix holds 0 and 1, got values from {np.nanmin(values):g} to {np.nanmax(values):g}."
+        )
+    own: tuple[Name, ...] = tuple(
+        _plain(name) for name in (names if names is not None else range(values.shape[1]))
+    )
+    cells: list[Cell] = [
+        None if missing[row] else [own[unit] for unit in np.flatnonzero(values[row])]
+        for row in range(len(values))
+    ]
+    return Column(cells, "indicator", own)
+
+
+def _from_classes(classes: NDArray[Any]) -> Column:
+    if classes.dtype.kind == "f" and not np.isnan(classes).any():
+        # A label of float type that holds whole numbers keeps its type; anything else is a measurement.
+        if not np.all(classes == np.floor(classes)):
+            raise LabelError(
+                "Unknown label type: continuous. Classes are names or whole numbers; got fractions."
+            )
+    cells: list[Cell] = [
+        None if value is None or value != value else [_plain(value)]  # NaN is not itself
+        for value in classes.tolist()
+    ]
+    return Column(cells, "classes")
+
+
+def _plain(name: Any) -> Name:
+    """A name as a value that JSON keeps."""
+    plain = name.item() if isinstance(name, np.generic) else name
+    if not isinstance(plain, str | int | float | bool):
+        raise LabelError(f"A label's name is a text or a number, got {plain!r}.")
+    return plain
+
+
+def _in_order(names: set[Name]) -> list[Name]:
+    """Numbers by value, then texts by spelling."""
+    return sorted(names, key=lambda name: (isinstance(name, str), name))

@@ -1,0 +1,1 @@
+"""How good predictions and cleaned labels are."""

@@ -1,0 +1,122 @@
+"""Auxiliary, starting point and training in one go: from prepared rows to a trained model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from latentlabels.auxiliary.choice import AuxiliaryChoice, fit_auxiliary
+from latentlabels.auxiliary.pairs import Pairs
+from latentlabels.auxiliary.transition import given_transition, symmetric_transition
+from latentlabels.errors import LabelError
+from latentlabels.model.pairwise import PairwiseCRF
+from latentlabels.model.posterior import Auxiliary
+from latentlabels.model.units import Categorical, Units
+from latentlabels.network.backbones import Standardise
+from latentlabels.robust_model import RobustModel
+from latentlabels.store import Architecture, build_network
+from latentlabels.training.fit import History, own_randomness, train
+from latentlabels.training.rows import Rows
+from latentlabels.training.settings import TrainingSettings
+
+ASSUMED_NOISE = 0.2
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The shape of a model and where it starts; the estimator's arguments of the same names."""
+
+    auxiliary: str | ArrayLike | Auxiliary
+    hidden: int
+    pairwise: bool
+    noisy_link: bool
+    start: str
+    hidden_layers: tuple[int, ...]
+    dropout: float
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model and what is to be told of its training."""
+
+    model: RobustModel
+    architecture: Architecture
+    choice: AuxiliaryChoice
+    history: History
+
+
+def fit_model(
+    rows: Rows,
+    validation: Rows | None,
+    noisy: Units,
+    clean: Units,
+    settings: ModelSettings,
+    training: TrainingSettings,
+    *,
+    progress: bool = False,
+    checkpoints: Path | None = None,
+) -> Fitted:
+    """Fit the auxiliary, start the model from it, and train.
+
+    Args:
+        rows: training rows.
+        validation: rows for the choice of epoch.
+        noisy: units of the noisy labels.
+        clean: units of the clean labels.
+        settings: the model's shape.
+        training: how to train.
+        progress: whether to show a progress bar.
+        checkpoints: a folder for training's checkpoints.
+
+    Raises:
+        LabelError: an auxiliary that cannot be had for these labels.
+    """
+    if settings.start not in ("auxiliary", "zero"):
+        raise LabelError(f'start is "auxiliary" or "zero", got {settings.start!r}.')
+    auxiliary, choice = _auxiliary(rows, noisy, clean, settings, training.seed)
+    architecture = Architecture(
+        inputs=rows.x.shape[1],
+        hidden_layers=settings.hidden_layers,
+        dropout=settings.dropout,
+        hidden=settings.hidden,
+        auxiliary_hidden=auxiliary.hidden.size,
+        auxiliary_kind=auxiliary.kind,
+        pairwise=settings.pairwise,
+        noisy_link=settings.noisy_link,
+    )
+    with own_randomness(training.seed):
+        network = build_network(architecture, clean.size, noisy.size)
+        crf = PairwiseCRF(noisy, clean, settings.hidden, pairwise=settings.pairwise)
+    for module in network.modules():
+        if isinstance(module, Standardise):
+            module.fit(torch.from_numpy(rows.x))
+    model = RobustModel(network, crf, auxiliary, alpha=training.alpha.end, seed=training.seed)
+    model.start_from_labels(rows.noisy_mean(), weights=settings.start == "auxiliary")
+    history = train(model, rows, validation, training, progress=progress, checkpoints=checkpoints)
+    return Fitted(model, architecture, choice, history)
+
+
+def _auxiliary(
+    rows: Rows, noisy: Units, clean: Units, settings: ModelSettings, seed: int
+) -> tuple[Auxiliary, AuxiliaryChoice]:
+    wanted = settings.auxiliary
+    if isinstance(wanted, Auxiliary):
+        return wanted, AuxiliaryChoice("given")
+    if not isinstance(wanted, str):
+        return given_transition(wanted, noisy, clean), AuxiliaryChoice("given")
+    verified = np.flatnonzero(rows.verified)
+    if len(verified):
+        known = rows.clean[verified].toarray().astype(np.float32)
+        pairs = Pairs(noisy, clean, rows.noisy[verified], known)
+        return fit_auxiliary(pairs, wanted, hidden=settings.hidden, seed=seed)
+    if noisy == clean and isinstance(clean, Categorical):
+        matrix = symmetric_transition(clean.n, ASSUMED_NOISE)
+        return given_transition(matrix, noisy, clean), AuxiliaryChoice("symmetric")
+    raise LabelError(
+        "There are no verified rows, and these labels need some to tell what a noisy label says of a clean one. "
+        "Verify some rows and pass them as clean=..., or pass auxiliary=..."
+    )

@@ -1,0 +1,149 @@
+"""The variational posterior q(ŷ, h | y, x), and the auxiliary that pulls it.
+
+Every auxiliary used here maps y to natural parameters by an affine map, as the CRF does, so the geometric mean of the
+two is factorial and takes one line:
+
+    logits of q = [ f_ℓ + V y  +  α (f_aux + V_aux y) ] / (1 + α)
+
+Source: Vahdat (2017), eqs. 10 and 11.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from latentlabels.model.pairwise import Fields, PairwiseCRF
+from latentlabels.model.units import Bernoulli, Units
+
+
+class Auxiliary(nn.Module):
+    """p_aux(ŷ, h | y): what is known of the way from noisy to clean labels without a look at x.
+
+    An auxiliary that was fitted without hidden units says nothing of h, and leaves q(h) to the CRF.
+
+    Args:
+        noisy: the units of the noisy labels.
+        clean: the units of the clean labels.
+        bias: f_aux, (clean,) or (clean + hidden,).
+        weight: V_aux, (clean, noisy) or (clean + hidden, noisy).
+        kind: how it came about, for reports: "rbm", "transition", "regression".
+
+    Raises:
+        ValueError: bias or weight of another shape, or with a number that is not finite.
+    """
+
+    bias: Tensor
+    weight: Tensor
+
+    def __init__(
+        self, noisy: Units, clean: Units, bias: Tensor, weight: Tensor, *, kind: str = "given"
+    ) -> None:
+        super().__init__()
+        latent = bias.shape[0] if bias.ndim == 1 else -1
+        if latent < clean.size or weight.shape != (latent, noisy.size):
+            raise ValueError(
+                f"An auxiliary from {noisy.size} noisy to {clean.size} clean units needs a bias of at least "
+                f"({clean.size},) and a weight of (len(bias), {noisy.size}), got {tuple(bias.shape)} and "
+                f"{tuple(weight.shape)}."
+            )
+        if not (torch.isfinite(bias).all() and torch.isfinite(weight).all()):
+            raise ValueError(
+                "An auxiliary needs finite numbers, got NaN or infinity. "
+                "Smooth the probabilities that it was made from."
+            )
+        self.noisy = noisy
+        self.clean = clean
+        self.hidden = Bernoulli(latent - clean.size)
+        self.kind = kind
+        self.register_buffer("bias", bias.detach().clone())
+        self.register_buffer("weight", weight.detach().clone())
+
+    def latent_logits(self, noisy: Tensor) -> Tensor:
+        """Natural parameters of p_aux(ŷ, h | y), f_aux + V_aux y, for noisy labels (..., noisy)."""
+        return self.bias + noisy @ self.weight.T
+
+    def clean_logits(self, noisy: Tensor) -> Tensor:
+        """The clean units' share of `latent_logits`, (..., clean)."""
+        return self.latent_logits(noisy)[..., : self.clean.size]
+
+    def clean_mean(self, noisy: Tensor) -> Tensor:
+        """E[ŷ | y] under the auxiliary alone, (..., clean)."""
+        return self.clean.mean(self.clean_logits(noisy))
+
+
+def posterior_logits(
+    crf: PairwiseCRF, fields: Fields, noisy: Tensor, auxiliary: Auxiliary, alpha: float
+) -> Tensor:
+    """Natural parameters of q(ŷ, h | y, x) on noisy rows.
+
+    Args:
+        crf: the model.
+        fields: its fields for the batch.
+        noisy: the given labels, (batch, noisy).
+        auxiliary: what is known of noisy → clean; without hidden units it bears on ŷ alone.
+        alpha: the auxiliary's weight: 0 is the CRF's own posterior, infinity the auxiliary's.
+
+    Returns:
+        (batch, latent).
+
+    Source: Vahdat (2017), eq. 10.
+    """
+    share = 1.0 if math.isinf(alpha) else alpha / (1.0 + alpha)
+    own = crf.latent_logits(fields, noisy)
+    known = auxiliary.latent_logits(noisy)
+    covered = known.shape[-1]
+    pulled = torch.lerp(own[..., :covered], known, share)
+    return torch.cat([pulled, own[..., covered:]], -1)
+
+
+def posterior_mean(
+    crf: PairwiseCRF,
+    fields: Fields,
+    noisy: Tensor,
+    auxiliary: Auxiliary,
+    alpha: float,
+    clean: Tensor,
+    verified: Tensor,
+) -> Tensor:
+    """E_q[ŷ, h]: on verified rows ŷ is given and only h is inferred.
+
+    Args:
+        crf: the model.
+        fields: its fields for the batch.
+        noisy: the given labels, (batch, noisy).
+        auxiliary: what is known of noisy → clean.
+        alpha: the auxiliary's weight.
+        clean: clean labels, (batch, clean); read on verified rows only.
+        verified: which rows' clean labels may be read, booleans (batch,).
+
+    Returns:
+        (batch, latent).
+
+    Source: Vahdat (2017), eqs. 10 and 11.
+    """
+    mean = crf.latent.mean(posterior_logits(crf, fields, noisy, auxiliary, alpha))
+    inferred, hidden = mean.split([crf.clean.size, crf.hidden.size], -1)
+    known = torch.where(verified[:, None], clean.to(inferred.dtype), inferred)
+    return torch.cat([known, hidden], -1)
+
+
+def require_same_units(crf: PairwiseCRF, auxiliary: Auxiliary) -> None:
+    """Check that an auxiliary speaks of the CRF's units.
+
+    Raises:
+        ValueError: other noisy or clean units, or hidden units of another number.
+    """
+    mine = (crf.noisy, crf.clean)
+    if mine != (auxiliary.noisy, auxiliary.clean):
+        raise ValueError(
+            f"The auxiliary joins {auxiliary.noisy} to {auxiliary.clean}, the model {crf.noisy} to "
+            f"{crf.clean}. Fit the auxiliary on the model's own units."
+        )
+    if auxiliary.hidden.size not in (0, crf.hidden.size):
+        raise ValueError(
+            f"The auxiliary has {auxiliary.hidden.size} hidden units, the model {crf.hidden.size}. "
+            "Give both the same number, or the auxiliary none."
+        )

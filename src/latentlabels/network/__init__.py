@@ -1,0 +1,1 @@
+"""Networks that turn an example into potentials."""

@@ -1,0 +1,49 @@
+"""Backbones: from an example to a vector of features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Standardise(nn.Module):
+    """Bring every input column to mean 0 and standard deviation 1.
+
+    Args:
+        inputs: number of columns.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("deviation", torch.ones(inputs))
+
+    def fit(self, x: Tensor) -> None:
+        """Take mean and deviation from the training rows (rows, inputs); a constant column is only centred."""
+        deviation, mean = torch.std_mean(x.double(), 0, correction=0)
+        self.mean.copy_(mean)
+        self.deviation.copy_(torch.where(deviation > 1e-7 * mean.abs(), deviation, 1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Standardised columns, (batch, inputs)."""
+        return (x - self.mean) / self.deviation
+
+
+def vector_backbone(inputs: int, widths: tuple[int, ...], dropout: float) -> nn.Sequential:
+    """For vectors: standardised columns, then fully connected layers with rectifiers and dropout.
+
+    No widths make the potentials a linear function of the input. `Standardise` comes first, and is fitted by its user.
+
+    Args:
+        inputs: number of input columns.
+        widths: output widths of the layers.
+        dropout: share of features left out in training.
+    """
+    layers: list[nn.Module] = [Standardise(inputs)]
+    for width in widths:
+        layers += [nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(dropout)]
+        inputs = width
+    return nn.Sequential(*layers)

@@ -1,0 +1,167 @@
+"""The robust loss: a bound on the likelihood of the labels, as a loss that autograd differentiates.
+
+For noisy rows N and verified rows C the objective is
+
+    mean over N of log p(y | x)  +  mean over C of log p(y, ŷ | x),
+
+each bounded below with q. The gradient of either bound is that of −(E_q[E] + log Z), so the loss of a row is
+
+    E_q[E(y, ŷ, h | x)]  +  log Z(x)
+
+with q held fixed. The first term, the positive phase, is the energy at q's means, for the energy is multilinear. The second,
+the negative phase, is log Z itself where the latent states can be listed, and elsewhere −E_p[E] over persistent Gibbs chains,
+which has the same gradient.
+
+Source: Vahdat (2017), eqs. 8, 12 and 13.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from latentlabels.model.marginal import LatentMarginal
+from latentlabels.model.pairwise import Fields, PairwiseCRF, Potentials
+from latentlabels.model.posterior import Auxiliary, posterior_mean, require_same_units
+from latentlabels.model.schedule import GibbsSchedule
+from latentlabels.sampling.chains import ChainStore
+from latentlabels.sampling.gibbs import run_gibbs
+from latentlabels.sampling.uniforms import Purpose, Uniforms
+
+
+class NegativePhase(ABC):
+    """An estimate of log Z(x) whose gradient is that of log Z(x)."""
+
+    @abstractmethod
+    def log_partition(
+        self, crf: PairwiseCRF, fields: Fields, rows: Tensor, start: Tensor
+    ) -> Tensor:
+        """A surrogate of log Z(x), (batch,).
+
+        Args:
+            crf: the model.
+            fields: its fields for the batch.
+            rows: the examples' row numbers, (batch,): whose chains go on.
+            start: E_q[ŷ, h], (batch, latent): where chains that have not run yet start.
+        """
+
+
+class ExactPhase(NegativePhase):
+    """log Z(x) by listing the latent states, for a small latent layer."""
+
+    def log_partition(
+        self, crf: PairwiseCRF, fields: Fields, rows: Tensor, start: Tensor
+    ) -> Tensor:
+        return LatentMarginal(crf, fields).log_partition()
+
+
+class PersistentGibbs(NegativePhase):
+    """−E_p[E] over chains that live as long as training: persistent contrastive divergence.
+
+    Every row has its own chains, since p(y, ŷ, h | x) is a distribution of its own for every x. The last half sweep enters by
+    its means and not by its draw.
+
+    Args:
+        rows: number of training rows.
+        latent: number of latent units, `crf.latent.size`.
+        schedule: chains a row, and sweeps an update; the paper's 50 and 100 by default.
+        seed: of the chains' random numbers, below 2³².
+
+    Source: Vahdat (2017), section 3.2; Tieleman (2008).
+    """
+
+    def __init__(
+        self, rows: int, latent: int, schedule: GibbsSchedule | None = None, *, seed: int = 0
+    ) -> None:
+        self.schedule = schedule or GibbsSchedule()
+        self.seed = seed
+        self.store = ChainStore(rows, self.schedule.chains, latent)
+
+    def log_partition(
+        self, crf: PairwiseCRF, fields: Fields, rows: Tensor, start: Tensor
+    ) -> Tensor:
+        device = fields.latent.device
+        states, done = (part.to(device) for part in self.store.read(rows.cpu()))
+        rows = rows.to(device)
+        first = Uniforms(self.seed, Purpose.START, rows, self.schedule.chains)
+        started = crf.latent.sample(
+            crf.latent.logits_of(start)[:, None], first.draw(done, 0, crf.latent.draws)
+        )
+        latent = torch.where((done == 0)[:, None, None], started, states.to(started.dtype))
+        numbers = Uniforms(self.seed, Purpose.SWEEP, rows, self.schedule.chains)
+        run = run_gibbs(crf, fields.detach(), latent, numbers, done, sweeps=self.schedule.sweeps)
+        self.store.write(rows.cpu(), run.latent.cpu(), done.cpu() + self.schedule.sweeps)
+        return -crf.energy(fields.per_chain(), run.noisy, run.latent_mean).mean(-1)
+
+
+class RobustLoss(nn.Module):
+    """The loss layer: sits on any network that gives potentials.
+
+    Args:
+        crf: the model; its parameters are learnt together with the network's.
+        auxiliary: what is known of noisy → clean.
+        negative_phase: exact, or persistent Gibbs.
+        alpha: weight of the auxiliary in the posterior; set the attribute to anneal it.
+
+    Raises:
+        ValueError: an auxiliary that speaks of other units than the model.
+
+    Source: Vahdat (2017), eq. 8.
+    """
+
+    def __init__(
+        self,
+        crf: PairwiseCRF,
+        auxiliary: Auxiliary,
+        negative_phase: NegativePhase,
+        *,
+        alpha: float = 1.0,
+    ) -> None:
+        super().__init__()
+        require_same_units(crf, auxiliary)
+        self.crf = crf
+        self.auxiliary = auxiliary
+        self.negative_phase = negative_phase
+        self.alpha = alpha
+
+    def forward(
+        self,
+        potentials: Potentials,
+        rows: Tensor,
+        noisy: Tensor,
+        clean: Tensor,
+        verified: Tensor,
+    ) -> Tensor:
+        """The mean loss of the noisy rows plus that of the verified rows; a scalar.
+
+        The value falls with the bound only where the negative phase is exact; the gradient is right with either.
+
+        Args:
+            potentials: what the network says of the batch.
+            rows: the examples' row numbers, (batch,), whole numbers below the number of training rows.
+            noisy: the given labels, (batch, noisy).
+            clean: clean labels, (batch, clean); read on verified rows only.
+            verified: which rows' clean labels may be read, booleans (batch,).
+        """
+        losses = self.row_losses(potentials, rows, noisy, clean, verified)
+        parts = [losses[chosen].mean() for chosen in (~verified, verified) if chosen.any()]
+        return torch.stack(parts).sum()
+
+    def row_losses(
+        self,
+        potentials: Potentials,
+        rows: Tensor,
+        noisy: Tensor,
+        clean: Tensor,
+        verified: Tensor,
+    ) -> Tensor:
+        """The loss of every row, (batch,); arguments as for `forward`."""
+        fields = self.crf.fields(potentials)
+        with torch.no_grad():
+            mean = posterior_mean(
+                self.crf, fields, noisy, self.auxiliary, self.alpha, clean, verified
+            )
+        positive = self.crf.energy(fields, noisy, mean)
+        return positive + self.negative_phase.log_partition(self.crf, fields, rows, mean)

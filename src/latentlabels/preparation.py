@@ -1,0 +1,221 @@
+"""From what a caller passes to rows of states: vocabularies, verified rows, validation rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+
+from latentlabels.data.labels import (
+    Cell,
+    Column,
+    LabelSpace,
+    Name,
+    Vocabulary,
+    encode,
+    present,
+    read_columns,
+)
+from latentlabels.errors import LabelError
+from latentlabels.training.rows import Rows
+
+FEWEST_VALIDATION_ROWS = 20
+
+Columns = Mapping[str, Column]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything training needs to know of the data.
+
+    Attributes:
+        rows: the training rows.
+        validation: rows for early stopping and the choice of epoch, or None.
+        noisy: the noisy labels' space.
+        clean: the clean labels' space.
+    """
+
+    rows: Rows
+    validation: Rows | None
+    noisy: LabelSpace
+    clean: LabelSpace
+
+
+def read_labels(labels: Any, rows: int, what: str) -> dict[str, Column]:
+    """Labels in any accepted form, as many as there are examples.
+
+    Raises:
+        LabelError: no labels, another form, or another number of rows.
+    """
+    if labels is None:
+        raise LabelError(
+            f"RobustClassifier requires y to be passed, but the target y is None: pass the {what} labels."
+        )
+    columns = read_columns(labels)
+    found = len(next(iter(columns.values())).cells)
+    if found != rows:
+        raise LabelError(
+            f"Found input variables with inconsistent numbers of samples: {rows} examples, {found} rows of {what} "
+            "labels. Pass labels for every example, in the same order."
+        )
+    return columns
+
+
+def verified_rows(clean: Columns, verified: ArrayLike | None) -> NDArray[np.bool_]:
+    """Which rows' clean labels may be read: those that are not missing and, with a mask, are in it.
+
+    Raises:
+        LabelError: a mask that is not one boolean a row, or that has a row in it whose class is missing.
+    """
+    have = present(clean)
+    if verified is None:
+        return have
+    mask = np.asarray(verified)
+    if mask.shape != have.shape or not np.isin(mask, (0, 1)).all():
+        raise LabelError(
+            f"verified is one boolean for each of {len(have)} rows, got {mask.dtype} of shape {mask.shape}."
+        )
+    mask = mask.astype(bool)
+    if (mask & ~have).any():
+        row = int(np.flatnonzero(mask & ~have)[0])
+        raise LabelError(
+            f"Row {row} is verified and has no clean label. Give its label (an empty list for none), or leave it out of "
+            "verified."
+        )
+    return mask
+
+
+def clean_states(
+    columns: Columns, readable: NDArray[np.bool_], space: LabelSpace, *, unknown: str = "error"
+) -> csr_array:
+    """Clean states (rows, clean) of the readable rows; the other rows are zero and not looked at."""
+    masked = {
+        name: replace(
+            column,
+            cells=[cell if may else None for cell, may in zip(column.cells, readable, strict=True)],
+        )
+        for name, column in columns.items()
+    }
+    return encode(masked, space, unknown=unknown, what="clean")
+
+
+def noisy_states(columns: Columns, space: LabelSpace, *, unknown: str = "error") -> csr_array:
+    """Noisy states (rows, noisy).
+
+    Raises:
+        LabelError: a row without the one class it has to have.
+    """
+    for name, column in columns.items():
+        missing = [row for row, cell in enumerate(column.cells) if cell is None]
+        if column.exclusive and missing:
+            where = f" of {name!r}" if name else ""
+            raise LabelError(
+                f"Row {missing[0]} has no noisy class{where}, and {len(missing)} rows have none in all. Give every row one "
+                "class, or leave those rows out."
+            )
+    states = encode(columns, space, unknown=unknown)
+    wanted = sum(vocabulary.exclusive for vocabulary in space.vocabularies)
+    if wanted == len(space.vocabularies) and (states.sum(1) != wanted).any():
+        row = int(np.flatnonzero(states.sum(1) != wanted)[0])
+        raise LabelError(
+            f"Row {row} has a noisy class that the model does not know. It knows {list(space.names)[:20]}."
+        )
+    return states
+
+
+def prepare(
+    x: NDArray[np.float32],
+    noisy: Columns,
+    clean: Columns,
+    known: NDArray[np.bool_],
+    validation: tuple[NDArray[np.float32], Columns] | None,
+    *,
+    noisy_labels: Sequence[Name] | None,
+    clean_labels: Sequence[Name] | None,
+    validation_fraction: float,
+    seed: int,
+) -> Prepared:
+    """Settle the vocabularies, encode the labels, and set validation rows apart.
+
+    Args:
+        x: examples, (rows, inputs).
+        noisy: given labels.
+        clean: clean labels.
+        known: which rows' clean labels may be read, (rows,).
+        validation: examples and clean labels for the choice of epoch.
+        noisy_labels: the noisy vocabulary, where the caller gives one.
+        clean_labels: the clean vocabulary, where the caller gives one.
+        validation_fraction: share of the verified rows to hold out where no validation rows are given.
+        seed: of the choice of held-out rows.
+    """
+    noisy_space = LabelSpace(
+        tuple(noisy),
+        tuple(_given_or_found(column, noisy_labels, None) for column in noisy.values()),
+    )
+    held_columns = {} if validation is None else validation[1]
+    clean_space = LabelSpace(
+        tuple(clean),
+        tuple(
+            _clean_vocabulary(column, known, held_columns.get(name), noisy_space, clean_labels)
+            for name, column in clean.items()
+        ),
+    )
+    states = clean_states(clean, known, clean_space)
+    given = noisy_states(noisy, noisy_space)
+    if validation is not None:
+        have = present(held_columns)
+        held = encode(held_columns, clean_space, what="clean")[have]
+        held_out = _validation(validation[0][have], held, given.shape[1])
+        return Prepared(Rows(x, given, states, known), held_out, noisy_space, clean_space)
+    chosen = _hold_out(known, validation_fraction, seed)
+    trained = known.copy()
+    trained[chosen] = False
+    held_out = _validation(x[chosen], states[chosen], given.shape[1])
+    return Prepared(Rows(x, given, states, trained), held_out, noisy_space, clean_space)
+
+
+def _given_or_found(
+    column: Column, names: Sequence[Name] | None, rows: NDArray[np.bool_] | None
+) -> Vocabulary:
+    if names is not None:
+        return Vocabulary(tuple(names), column.exclusive)
+    return column.vocabulary(rows)
+
+
+def _clean_vocabulary(
+    column: Column,
+    known: NDArray[np.bool_],
+    held_out: Column | None,
+    noisy: LabelSpace,
+    names: Sequence[Name] | None,
+) -> Vocabulary:
+    """The labels among the rows that may be read; all noisy classes, where the clean ones are among them."""
+    if names is not None or column.names is not None:
+        return _given_or_found(column, names, known)
+    cells: list[Cell] = [column.cells[row] for row in np.flatnonzero(known)]
+    if held_out is not None:
+        cells += held_out.cells
+    if column.exclusive and len(noisy.columns) == 1 and noisy.vocabularies[0].exclusive:
+        classes = noisy.vocabularies[0]
+        if all(name in classes.index for cell in cells if cell is not None for name in cell):
+            return classes
+    return Column(cells, column.form).vocabulary()
+
+
+def _hold_out(known: NDArray[np.bool_], fraction: float, seed: int) -> NDArray[np.intp]:
+    rows = np.flatnonzero(known)
+    count = round(fraction * len(rows))
+    if count < FEWEST_VALIDATION_ROWS:
+        return rows[:0]
+    return np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
+
+
+def _validation(x: NDArray[np.float32], clean: csr_array, noisy: int) -> Rows | None:
+    """Rows to predict; their noisy labels are not asked for."""
+    if len(x) == 0:
+        return None
+    return Rows(x, csr_array((len(x), noisy), dtype=np.float32), clean, np.ones(len(x), dtype=bool))

@@ -1,0 +1,1 @@
+"""What a run shows: pictures that compute nothing but their layout."""

@@ -1,0 +1,56 @@
+"""Persistent chains: the latent state of every chain of every row, one bit a unit.
+
+The noisy layer is drawn anew at the start of each sweep, so the latent layer is all that a chain has to remember. On the
+paper's COCO set-up (87,000 rows, 50 chains, 273 latent units) that is about 150 MB.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+BITS = 8
+
+
+class ChainStore:
+    """Latent states by row number.
+
+    Args:
+        rows: number of rows that have chains.
+        chains: chains a row.
+        latent: latent units a chain.
+    """
+
+    def __init__(self, rows: int, chains: int, latent: int) -> None:
+        self.latent = latent
+        self.bits = torch.zeros(rows, chains, -(-latent // BITS), dtype=torch.uint8)
+        self.done = torch.zeros(rows, dtype=torch.int64)
+        """Sweeps that each row's chains have done; none means that they have not started."""
+
+    @property
+    def chains(self) -> int:
+        """Chains a row."""
+        return self.bits.shape[1]
+
+    def read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The states (rows, chains, latent) as booleans, and the sweeps done (rows,)."""
+        return unpack_bits(self.bits[rows], self.latent), self.done[rows]
+
+    def write(self, rows: Tensor, states: Tensor, done: Tensor) -> None:
+        """Keep states (rows, chains, latent) of 0 and 1 and the sweeps done (rows,)."""
+        self.bits[rows] = pack_bits(states)
+        self.done[rows] = done
+
+
+def pack_bits(states: Tensor) -> Tensor:
+    """States (..., units) of 0 and 1 as bytes (..., ⌈units / 8⌉), lowest bit first."""
+    units = states.shape[-1]
+    padded = torch.nn.functional.pad(states.to(torch.uint8), (0, -units % BITS))
+    shifts = torch.arange(BITS, dtype=torch.uint8, device=states.device)
+    return (padded.unflatten(-1, (-1, BITS)) << shifts).sum(-1, dtype=torch.uint8)
+
+
+def unpack_bits(packed: Tensor, units: int) -> Tensor:
+    """The inverse of `pack_bits`: booleans (..., units)."""
+    shifts = torch.arange(BITS, dtype=torch.uint8, device=packed.device)
+    return ((packed[..., None] >> shifts) & 1).flatten(-2)[..., :units].bool()

@@ -1,0 +1,216 @@
+"""A model's folder: weights as safetensors, everything else as JSON.
+
+model/
+  model.safetensors   every tensor of the network, the CRF and the auxiliary
+  model.json          schema version, shapes, settings, provenance
+  vocabulary.json     the clean and the noisy names, in unit order
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from latentlabels.data.labels import Form, LabelSpace, Vocabulary
+from latentlabels.errors import LatentLabelsError, ModelFolderError
+from latentlabels.model.pairwise import PairwiseCRF
+from latentlabels.model.posterior import Auxiliary
+from latentlabels.network.backbones import vector_backbone
+from latentlabels.network.potentials import PotentialNetwork
+from latentlabels.robust_model import RobustModel
+
+SCHEMA = 1
+WEIGHTS, DESCRIPTION, VOCABULARY = "model.safetensors", "model.json", "vocabulary.json"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All that is needed to build an untrained model of the same shape.
+
+    Attributes:
+        inputs: columns of an example.
+        hidden_layers: widths of the network's layers.
+        dropout: share of features left out in training.
+        hidden: hidden units of the CRF.
+        auxiliary_hidden: hidden units of the auxiliary.
+        auxiliary_kind: how the auxiliary came about.
+        pairwise: whether the CRF has pairwise terms.
+        noisy_link: whether the network speaks of the noisy units.
+    """
+
+    inputs: int
+    hidden_layers: tuple[int, ...]
+    dropout: float
+    hidden: int
+    auxiliary_hidden: int
+    auxiliary_kind: str
+    pairwise: bool
+    noisy_link: bool
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """What a model's folder holds.
+
+    Attributes:
+        model: the trained model.
+        architecture: its shape.
+        clean: the clean labels' space.
+        noisy: the noisy labels' space.
+        clean_forms: the form in which each column of clean labels was given.
+        settings: parameters of the estimator.
+        provenance: where the model came from, as its maker wrote it.
+    """
+
+    model: RobustModel
+    architecture: Architecture
+    clean: LabelSpace
+    noisy: LabelSpace
+    clean_forms: tuple[Form, ...]
+    settings: dict[str, Any]
+    provenance: dict[str, Any]
+
+
+def build_network(architecture: Architecture, clean: int, noisy: int) -> PotentialNetwork:
+    """An untrained network of the given shape for vectors."""
+    inputs, widths = architecture.inputs, architecture.hidden_layers
+    return PotentialNetwork(
+        vector_backbone(inputs, widths, architecture.dropout),
+        widths[-1] if widths else inputs,
+        clean,
+        noisy if architecture.noisy_link else None,
+    )
+
+
+def save_model(stored: StoredModel, folder: Path) -> None:
+    """Write a model's folder under a temporary name, then rename it; an older model in its place is replaced.
+
+    Raises:
+        ModelFolderError: something else than a model's folder is in the place.
+    """
+    if folder.exists() and not (folder / DESCRIPTION).is_file():
+        raise ModelFolderError(
+            f"{folder} is there and is no model's folder. Name another folder, or remove it."
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        tensors = {name: t.contiguous() for name, t in stored.model.state_dict().items()}
+        save_file(tensors, temporary / WEIGHTS)
+        description = {
+            "schema": SCHEMA,
+            "alpha": stored.model.alpha,
+            "seed": stored.model.seed,
+            "architecture": vars(stored.architecture),
+            "clean": _describe(stored.clean),
+            "noisy": _describe(stored.noisy),
+            "clean_forms": stored.clean_forms,
+            "settings": stored.settings,
+            "provenance": stored.provenance,
+        }
+        vocabulary = {"clean": stored.clean.names, "noisy": stored.noisy.names}
+        for name, content in ((DESCRIPTION, description), (VOCABULARY, vocabulary)):
+            text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
+            (temporary / name).write_text(text + "\n", encoding="utf-8")
+        temporary.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def load_model(folder: Path) -> StoredModel:
+    """Read a model's folder.
+
+    Raises:
+        ModelFolderError: no such folder, a missing or damaged file, another schema, tensors that do not fit.
+    """
+    for name in (WEIGHTS, DESCRIPTION, VOCABULARY):
+        if not (folder / name).is_file():
+            raise ModelFolderError(
+                f"A model's folder holds {WEIGHTS}, {DESCRIPTION} and {VOCABULARY}; {folder} has no {name}."
+            )
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        if description.get("schema") != SCHEMA:
+            raise ModelFolderError(
+                f"{folder / DESCRIPTION} is of schema {description.get('schema')!r}, this version reads {SCHEMA}. "
+                "Fit the model anew, or install the version that wrote it."
+            )
+        tensors = load_file(folder / WEIGHTS)
+        return _restore(description, tensors)
+    except ModelFolderError:
+        raise
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelFolderError(
+            f"{folder} is damaged: {type(error).__name__}: {reason}. Copy or fit the model anew."
+        ) from error
+
+
+def _restore(description: Mapping[str, Any], tensors: dict[str, Tensor]) -> StoredModel:
+    parts = dict(description["architecture"])
+    parts["hidden_layers"] = tuple(parts["hidden_layers"])
+    architecture = Architecture(**parts)
+    clean, noisy = _space(description["clean"]), _space(description["noisy"])
+    noisy_units, clean_units = noisy.units, clean.units
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise LatentLabelsError("a weight is NaN or infinite")
+    latent = clean_units.size + architecture.auxiliary_hidden
+    model = RobustModel(
+        build_network(architecture, clean_units.size, noisy_units.size),
+        PairwiseCRF(noisy_units, clean_units, architecture.hidden, pairwise=architecture.pairwise),
+        Auxiliary(
+            noisy_units,
+            clean_units,
+            torch.zeros(latent),
+            torch.zeros(latent, noisy_units.size),
+            kind=architecture.auxiliary_kind,
+        ),
+        alpha=float(description["alpha"]),
+        seed=int(description["seed"]),
+    )
+    model.load_state_dict(tensors)
+    model.eval()
+    return StoredModel(
+        model,
+        architecture,
+        clean,
+        noisy,
+        tuple(description["clean_forms"]),
+        description["settings"],
+        description["provenance"],
+    )
+
+
+def _describe(space: LabelSpace) -> list[dict[str, Any]]:
+    return [
+        {"column": column, "exclusive": vocabulary.exclusive, "names": vocabulary.names}
+        for column, vocabulary in zip(space.columns, space.vocabularies, strict=True)
+    ]
+
+
+def _space(description: list[dict[str, Any]]) -> LabelSpace:
+    return LabelSpace(
+        tuple(part["column"] for part in description),
+        tuple(Vocabulary(tuple(part["names"]), part["exclusive"]) for part in description),
+    )

@@ -1,0 +1,1 @@
+"""Training through Lightning: wiring, and no formula of the model."""

@@ -1,0 +1,185 @@
+"""Fit a model to rows: the one way in for estimator, command line and experiments."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from latentlabels.model.marginal import is_tractable
+from latentlabels.objective import ExactPhase, NegativePhase, PersistentGibbs
+from latentlabels.robust_model import RobustModel
+from latentlabels.training.module import VALIDATION_SCORE, RobustModule
+from latentlabels.training.rows import Batch, MixedBatches, Rows
+from latentlabels.training.settings import TrainingSettings
+
+# Rows a batch where the order does not matter.
+BATCH = 512
+
+
+@dataclass
+class History:
+    """What happened in training.
+
+    Attributes:
+        epochs: loss, alpha and, with validation rows, the validation score of every epoch.
+        best_epoch: the epoch whose weights were kept, from 0.
+        negative_phase: "exact" or "gibbs".
+    """
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    negative_phase: str = "exact"
+
+
+class _Recorder(Callback):
+    """Writes down what every epoch logged."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+
+    def on_train_epoch_end(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
+        logged = {name: float(value) for name, value in trainer.logged_metrics.items()}
+        self.history.epochs.append({"epoch": trainer.current_epoch, **logged})
+
+
+def train(
+    model: RobustModel,
+    rows: Rows,
+    validation: Rows | None,
+    settings: TrainingSettings,
+    *,
+    progress: bool = False,
+    checkpoints: Path | None = None,
+) -> History:
+    """Train a model in place, and leave it with the weights of the best validation score, or the last.
+
+    Args:
+        model: the model, at its starting values.
+        rows: training rows.
+        validation: rows with clean labels for early stopping and the choice of epoch.
+        settings: how to train.
+        progress: whether to show a progress bar.
+        checkpoints: a folder for Lightning's checkpoints of the best and the last epoch; a temporary one by default.
+    """
+    exact = is_tractable(model.crf)
+    history = History(negative_phase="exact" if exact else "gibbs")
+    phase: NegativePhase = ExactPhase()
+    if not exact:
+        phase = PersistentGibbs(
+            len(rows), model.crf.latent.size, settings.gibbs, seed=settings.seed
+        )
+    module = RobustModule(model, phase, settings)
+    batches = MixedBatches(
+        rows.verified, settings.batch_size, settings.verified_share, settings.seed
+    )
+    with tempfile.TemporaryDirectory() as temporary, own_randomness(settings.seed):
+        best = _checkpoint(checkpoints or Path(temporary), validated=validation is not None)
+        callbacks: list[Callback] = [best, _Recorder(history)]
+        if validation is not None:
+            callbacks.append(
+                EarlyStopping(VALIDATION_SCORE, mode="max", patience=settings.patience)
+            )
+        if progress:
+            callbacks.append(RichProgressBar())
+        with _quiet_lightning():
+            trainer = _trainer(settings, callbacks, progress=progress)
+            _fit(
+                trainer,
+                module,
+                _loader(rows, batches),
+                None if validation is None else _loader(validation, _in_order(len(validation))),
+            )
+        saved = torch.load(best.best_model_path, weights_only=True)
+        module.load_state_dict(saved["state_dict"])
+        history.best_epoch = int(saved["epoch"])
+    # α as it stood at the end of the epoch that was kept: q is the posterior those weights were trained with.
+    model.alpha = settings.alpha.at(history.best_epoch + 1)
+    model.eval()
+    return history
+
+
+def _checkpoint(folder: Path, *, validated: bool) -> ModelCheckpoint:
+    if not validated:
+        return ModelCheckpoint(folder, filename="last", enable_version_counter=False)
+    return ModelCheckpoint(
+        folder,
+        filename="best",
+        monitor=VALIDATION_SCORE,
+        mode="max",
+        save_last=True,
+        enable_version_counter=False,
+    )
+
+
+def _trainer(settings: TrainingSettings, callbacks: list[Callback], *, progress: bool) -> L.Trainer:
+    return L.Trainer(
+        max_epochs=settings.epochs,
+        accelerator="auto",
+        devices=1,
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
+
+
+def _fit(
+    trainer: L.Trainer,
+    module: RobustModule,
+    training: DataLoader[Batch],
+    validation: DataLoader[Batch] | None,
+) -> None:
+    """Run the trainer, and let an interrupt through as the interrupt it was."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, training, validation)
+    except SystemExit:
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+
+
+def _loader(rows: Rows, batches: Iterable[NDArray[np.int64]]) -> DataLoader[Batch]:
+    return DataLoader(rows, sampler=batches, batch_size=None)
+
+
+def _in_order(count: int) -> list[NDArray[np.int64]]:
+    return [part for part in np.split(np.arange(count), range(BATCH, count, BATCH)) if len(part)]
+
+
+@contextmanager
+def own_randomness(seed: int) -> Iterator[None]:
+    """Dropout draws from torch's global generator: seed it, and give it back as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Leave out Lightning's remarks on hardware, worker processes and loggers, which a user cannot act on."""
+    loggers = [logging.getLogger(name) for name in ("lightning", "lightning.pytorch")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,75 @@
+"""The Lightning module: it wires model, loss and optimiser."""
+
+from __future__ import annotations
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentlabels.evaluation.metrics import score
+from latentlabels.objective import NegativePhase, RobustLoss
+from latentlabels.robust_model import RobustModel
+from latentlabels.training.rows import Batch
+from latentlabels.training.settings import TrainingSettings
+
+VALIDATION_SCORE = "validation"
+
+
+class RobustModule(L.LightningModule):
+    """Trains a `RobustModel` with the robust loss.
+
+    Args:
+        model: the model to train.
+        negative_phase: exact, or persistent Gibbs.
+        settings: how to train.
+    """
+
+    def __init__(
+        self, model: RobustModel, negative_phase: NegativePhase, settings: TrainingSettings
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = RobustLoss(model.crf, model.auxiliary, negative_phase)
+        self.settings = settings
+        self._validated: list[tuple[Tensor, Tensor]] = []
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam with weight decay, and a step size of its own for the CRF."""
+        settings = self.settings
+        groups = [
+            {"params": list(self.model.network.parameters()), "lr": settings.learning_rate},
+            {
+                "params": [p for p in self.model.crf.parameters() if p.requires_grad],
+                "lr": settings.crf_learning_rate,
+                "weight_decay": settings.crf_weight_decay,
+            },
+        ]
+        return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """The robust loss of a batch, with α as it stands at this point of training."""
+        passed = self.trainer.current_epoch + index / self.trainer.num_training_batches
+        alpha = self.settings.alpha.at(passed)
+        self.loss.alpha = self.model.alpha = alpha
+        loss: Tensor = self.loss(
+            self.model.network(batch.x), batch.rows, batch.noisy, batch.clean, batch.verified
+        )
+        size = len(batch.rows)
+        self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
+        self.log("alpha", alpha, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
+        return loss
+
+    def validation_step(self, batch: Batch, _index: int) -> None:
+        """Predict, and keep the predictions for the epoch's score."""
+        self._validated.append((batch.clean, self.model.predict_mean(batch.x, batch.rows)))
+
+    def on_validation_epoch_end(self) -> None:
+        """Score p(ŷ | x) on all validation rows at once."""
+        clean, predicted = (
+            torch.cat(parts).cpu().numpy().astype(np.float64)
+            for parts in zip(*self._validated, strict=True)
+        )
+        self._validated.clear()
+        value = score(self.model.crf.clean, clean, predicted)
+        self.log(VALIDATION_SCORE, value, prog_bar=True)

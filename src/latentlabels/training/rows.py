@@ -1,0 +1,118 @@
+"""Training rows, and batches that mix noisy and verified ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+
+class Batch(NamedTuple):
+    """What a training step sees.
+
+    Attributes:
+        rows: row numbers, (batch,).
+        x: the examples, (batch, ...).
+        noisy: given labels, (batch, noisy).
+        clean: clean labels, (batch, clean); zero where not verified.
+        verified: booleans, (batch,).
+    """
+
+    rows: Tensor
+    x: Tensor
+    noisy: Tensor
+    clean: Tensor
+    verified: Tensor
+
+
+@dataclass(frozen=True)
+class Rows(Dataset[Batch]):
+    """Examples with their labels, read a batch at a time.
+
+    Attributes:
+        x: the examples, (rows, ...), float32.
+        noisy: given labels, sparse (rows, noisy).
+        clean: clean labels, sparse (rows, clean); an unverified row is never read.
+        verified: which rows' clean labels may be read, (rows,).
+    """
+
+    x: NDArray[np.float32]
+    noisy: csr_array
+    clean: csr_array
+    verified: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Batch:
+        verified = self.verified[rows]
+        clean = np.zeros((len(rows), self.clean.shape[1]), dtype=np.float32)
+        clean[verified] = self.clean[rows[verified]].toarray()
+        return Batch(
+            torch.from_numpy(rows),
+            torch.from_numpy(self.x[rows]),
+            torch.from_numpy(self.noisy[rows].astype(np.float32).toarray()),
+            torch.from_numpy(clean),
+            torch.from_numpy(verified),
+        )
+
+    def noisy_mean(self) -> Tensor:
+        """Frequency of every noisy unit, half a count for and against added, float32 (noisy,)."""
+        total = np.asarray(self.noisy.sum(0), dtype=np.float32)
+        return torch.from_numpy((total + 0.5) / (len(self) + 1.0))
+
+
+class MixedBatches(Sampler[NDArray[np.int64]]):
+    """Batches that hold noisy and verified rows in a fixed proportion.
+
+    The objective is the mean over noisy rows plus the mean over verified rows, so with both kinds in every batch the loss of a
+    batch is an unbiased estimate of it. An epoch passes once over the noisy rows; the few verified rows come round again.
+
+    Args:
+        verified: which rows are verified, (rows,).
+        batch_size: rows a batch.
+        verified_share: least share of a batch that is verified rows; more where they are more of the data.
+        seed: of the order.
+    """
+
+    def __init__(
+        self, verified: NDArray[np.bool_], batch_size: int, verified_share: float, seed: int
+    ) -> None:
+        self.noisy_rows = np.flatnonzero(~verified)
+        self.verified_rows = np.flatnonzero(verified)
+        share = max(verified_share, verified.mean()) if verified.any() else 0.0
+        self.verified_count = min(round(share * batch_size), len(self.verified_rows))
+        if len(self.noisy_rows) == 0:
+            self.verified_count = batch_size
+        elif self.verified_count:
+            self.verified_count = min(self.verified_count, batch_size - 1)
+        self.noisy_count = batch_size - self.verified_count
+        self.generator = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        if len(self.noisy_rows):
+            return -(-len(self.noisy_rows) // self.noisy_count)
+        return -(-len(self.verified_rows) // self.verified_count)
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        noisy = self.generator.permutation(self.noisy_rows)
+        verified = self._verified_stream(len(self) * self.verified_count)
+        # Parts of equal size: a short last batch would weigh its rows more.
+        for own, known in zip(
+            np.array_split(noisy, len(self)), np.array_split(verified, len(self)), strict=True
+        ):
+            yield np.concatenate([own, known])
+
+    def _verified_stream(self, count: int) -> NDArray[np.int64]:
+        if len(self.noisy_rows) == 0:
+            return self.generator.permutation(self.verified_rows)
+        rounds = -(-count // max(len(self.verified_rows), 1))
+        shuffled = [self.generator.permutation(self.verified_rows) for _ in range(rounds)]
+        return np.concatenate([self.verified_rows[:0], *shuffled])[:count]

@@ -1,0 +1,38 @@
+"""How a model is trained: one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from latentlabels.model.schedule import AlphaSchedule, GibbsSchedule
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a model is trained.
+
+    Attributes:
+        epochs: passes over the noisy rows at most.
+        patience: epochs without a better validation score after which training stops.
+        batch_size: rows a batch.
+        verified_share: least share of a batch that is verified rows.
+        learning_rate: Adam's step size for the network.
+        crf_learning_rate: Adam's step size for the CRF.
+        weight_decay: of the network.
+        crf_weight_decay: of the CRF.
+        alpha: the auxiliary's weight over time.
+        gibbs: chains a row and sweeps an update, where the negative phase is sampled.
+        seed: of batches, dropout and chains, below 2³².
+    """
+
+    epochs: int = 30
+    patience: int = 10
+    batch_size: int = 128
+    verified_share: float = 0.25
+    learning_rate: float = 1e-3
+    crf_learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    crf_weight_decay: float = 1e-2
+    alpha: AlphaSchedule = AlphaSchedule(8.0, 1.0, 10.0)
+    gibbs: GibbsSchedule = GibbsSchedule()
+    seed: int = 0
