@@ -21,7 +21,8 @@ class CleanedLabels:
         proposed: names that each row should have.
         added: proposed and not given.
         removed: given, known to the clean vocabulary, and not proposed.
-        verified: rows whose clean labels were known: what is proposed is what was verified, (rows,).
+        verified: rows whose clean labels were known: what is proposed is what was verified,
+            (rows,).
         probabilities: E_q[ŷ | x, y] of every clean label, 0 or 1 on verified rows, (rows, clean).
     """
 

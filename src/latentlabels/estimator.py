@@ -15,7 +15,16 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 from torch import Tensor
 
 from latentlabels.cleaning import CleanedLabels, clean_labels
-from latentlabels.data.labels import Cell, Column, Name, encode, present, read_columns
+from latentlabels.data.labels import (
+    Cell,
+    Column,
+    Form,
+    Name,
+    Vocabulary,
+    encode,
+    present,
+    read_columns,
+)
 from latentlabels.errors import LabelError
 from latentlabels.evaluation.metrics import score
 from latentlabels.fitting import ModelSettings, fit_model
@@ -36,15 +45,18 @@ from latentlabels.training.settings import TrainingSettings
 class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A classifier that learns from many noisy and few verified labels, and cleans the noisy ones.
 
-    A conditional random field over noisy, clean and hidden label units sits on a network; see `docs/notation.md`.
+    A conditional random field over noisy, clean and hidden label units sits on a network; see
+    `docs/notation.md`.
 
     Args:
-        auxiliary: what is known of noisy → clean: "regression", "rbm" or "transition", fitted on the verified rows; "auto", the
-            one that predicts held-out verified rows best; a transition matrix T[c, n] = p(y = n | ŷ = c); or an `Auxiliary`.
+        auxiliary: what is known of noisy → clean: "regression", "rbm" or "transition", fitted on
+            the verified rows; "auto", the one that predicts held-out verified rows best; a
+            transition matrix T[c, n] = p(y = n | ŷ = c); or an `Auxiliary`.
         hidden: hidden units that carry correlations among noisy labels.
         pairwise: whether the CRF joins clean and noisy labels. Without, the auxiliary alone does.
         noisy_link: whether the network speaks of the noisy labels too (the paper's x–y link).
-        start: where the CRF's weights start: "auxiliary", at its weights, or "zero", as in the paper.
+        start: where the CRF's weights start: "auxiliary", at its weights, or "zero", as in the
+            paper.
         alpha_start: weight of the auxiliary in the posterior at the beginning.
         alpha_end: its weight at the end.
         alpha_epochs: epochs in which it falls from one to the other.
@@ -58,10 +70,12 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         learning_rate: Adam's step size for the network.
         crf_learning_rate: Adam's step size for the CRF.
         weight_decay: of network and CRF.
-        validation_fraction: share of the verified rows that is held out to choose the epoch, where no validation rows are given
-            and at least 20 would be held out. Their noisy labels are still trained on.
-        clean_labels: the clean vocabulary; by default the labels that occur among verified and validation rows, or the noisy
-            classes where the verified classes are among them.
+        averaging: decay of the running average of the weights that is kept, a step; 0 for none.
+        validation_fraction: share of the verified rows that is held out to choose the epoch, where
+            no validation rows are given and at least 20 would be held out. Their noisy labels are
+            still trained on.
+        clean_labels: the clean vocabulary; by default the labels that occur among verified and
+            validation rows, or the noisy classes where the verified classes are among them.
         noisy_labels: the noisy vocabulary; by default the labels that occur.
         checkpoints: a folder for training's checkpoints; none are kept by default.
         random_state: seed of everything random.
@@ -101,6 +115,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         learning_rate: float = 1e-3,
         crf_learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
+        averaging: float = 0.98,
         validation_fraction: float = 0.2,
         clean_labels: Sequence[Name] | None = None,
         noisy_labels: Sequence[Name] | None = None,
@@ -126,6 +141,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.learning_rate = learning_rate
         self.crf_learning_rate = crf_learning_rate
         self.weight_decay = weight_decay
+        self.averaging = averaging
         self.validation_fraction = validation_fraction
         self.clean_labels = clean_labels
         self.noisy_labels = noisy_labels
@@ -136,7 +152,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(
         self,
         X: ArrayLike | Tensor,
-        noisy: Any,
+        y: Any,
         clean: Any = None,
         *,
         verified: ArrayLike | None = None,
@@ -146,18 +162,20 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: examples, (rows, inputs).
-            noisy: given labels: lists of names, an indicator matrix (dense or sparse), a vector of classes, or a mapping from
-                column names to these.
+            y: noisy labels: lists of names, an indicator matrix (dense or sparse), a vector of
+                classes, or a mapping from column names to these.
             clean: clean labels in one of these forms; None or NaN where a row is not verified.
-            verified: which rows' clean labels may be read, booleans (rows,); by default those that are not missing.
+            verified: which rows' clean labels may be read, booleans (rows,); by default those that
+                are not missing.
             validation: (X, clean) of other rows, for early stopping and the choice of epoch.
 
         Raises:
-            LabelError: labels that cannot be read, no verified rows where they are needed, or a label outside the vocabulary.
+            LabelError: labels that cannot be read, no verified rows where they are needed, or a
+                label outside the vocabulary.
             ValueError: examples that are no finite numbers, or rows that do not match.
         """
         x = self._examples(X, reset=True)
-        noisy_columns = read_labels(noisy, len(x), "noisy")
+        noisy_columns = read_labels(y, len(x), "noisy")
         if clean is None:
             clean_columns = _nothing_verified(noisy_columns)
         else:
@@ -234,7 +252,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             X: examples, (rows, inputs).
             noisy: given labels, in the form they had in `fit`.
             clean: clean labels where they are known; those rows keep them.
-            verified: which rows' clean labels are to be kept; by default those that are not missing.
+            verified: which rows' clean labels are to be kept; by default those that are not
+                missing.
         """
         check_is_fitted(self)
         x = self._examples(X, reset=False)
@@ -261,8 +280,9 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Args:
             X: examples, (rows, inputs).
             y: clean labels; or noisy labels, which are not read, where `clean` is given.
-            clean: clean labels, missing where not verified; those rows are left out. With scikit-learn's metadata routing this
-                lets a search over `fit(X, noisy, clean=...)` be scored on verified rows.
+            clean: clean labels, missing where not verified; those rows are left out. With
+                scikit-learn's metadata routing this lets a search over `fit(X, noisy, clean=...)`
+                be scored on verified rows.
         """
         columns = read_columns(y if clean is None else clean)
         have = present(columns)
@@ -334,6 +354,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             learning_rate=self.learning_rate,
             crf_learning_rate=self.crf_learning_rate,
             weight_decay=self.weight_decay,
+            averaging=self.averaging,
             alpha=AlphaSchedule(self.alpha_start, self.alpha_end, self.alpha_epochs),
             gibbs=GibbsSchedule(self.chains, self.sweeps),
             seed=seed,
@@ -348,13 +369,16 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             space.columns, space.vocabularies, self._clean_forms, strict=True
         ):
             start, stop = stop, stop + len(vocabulary.names)
-            own = states[:, start:stop]
-            forms[name] = {
-                "classes": lambda: np.array(vocabulary.names)[own.argmax(1)],
-                "indicator": lambda: own.astype(np.int64),
-                "names": lambda: [[vocabulary.names[u] for u in np.flatnonzero(r)] for r in own],
-            }[form]()
+            forms[name] = _in_form(form, vocabulary, states[:, start:stop])
         return forms[""] if set(forms) == {""} else forms
+
+
+def _in_form(form: Form, vocabulary: Vocabulary, states: NDArray[np.bool_]) -> Any:
+    if form == "classes":
+        return np.array(vocabulary.names)[states.argmax(1)]
+    if form == "indicator":
+        return states.astype(np.int64)
+    return [[vocabulary.names[unit] for unit in np.flatnonzero(row)] for row in states]
 
 
 def _nothing_verified(noisy: dict[str, Column]) -> dict[str, Column]:

@@ -117,6 +117,6 @@ def _auxiliary(
         matrix = symmetric_transition(clean.n, ASSUMED_NOISE)
         return given_transition(matrix, noisy, clean), AuxiliaryChoice("symmetric")
     raise LabelError(
-        "There are no verified rows, and these labels need some to tell what a noisy label says of a clean one. "
-        "Verify some rows and pass them as clean=..., or pass auxiliary=..."
+        "There are no verified rows, and these labels need some to tell what a noisy label says "
+        "of a clean one. Verify some rows and pass them as clean=..., or pass auxiliary=..."
     )

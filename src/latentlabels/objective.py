@@ -4,13 +4,14 @@ For noisy rows N and verified rows C the objective is
 
     mean over N of log p(y | x)  +  mean over C of log p(y, ŷ | x),
 
-each bounded below with q. The gradient of either bound is that of −(E_q[E] + log Z), so the loss of a row is
+each bounded below with q. The gradient of either bound is that of −(E_q[E] + log Z), so the loss of
+a row is
 
     E_q[E(y, ŷ, h | x)]  +  log Z(x)
 
-with q held fixed. The first term, the positive phase, is the energy at q's means, for the energy is multilinear. The second,
-the negative phase, is log Z itself where the latent states can be listed, and elsewhere −E_p[E] over persistent Gibbs chains,
-which has the same gradient.
+with q held fixed. The first term, the positive phase, is the energy at q's means, for the energy is
+multilinear. The second, the negative phase, is log Z itself where the latent states can be listed,
+and elsewhere −E_p[E] over persistent Gibbs chains, which has the same gradient.
 
 Source: Vahdat (2017), eqs. 8, 12 and 13.
 """
@@ -60,8 +61,8 @@ class ExactPhase(NegativePhase):
 class PersistentGibbs(NegativePhase):
     """−E_p[E] over chains that live as long as training: persistent contrastive divergence.
 
-    Every row has its own chains, since p(y, ŷ, h | x) is a distribution of its own for every x. The last half sweep enters by
-    its means and not by its draw.
+    Every row has its own chains, since p(y, ŷ, h | x) is a distribution of its own for every x. The
+    last half sweep enters by its means and not by its draw.
 
     Args:
         rows: number of training rows.
@@ -136,11 +137,13 @@ class RobustLoss(nn.Module):
     ) -> Tensor:
         """The mean loss of the noisy rows plus that of the verified rows; a scalar.
 
-        The value falls with the bound only where the negative phase is exact; the gradient is right with either.
+        The value falls with the bound only where the negative phase is exact; the gradient is right
+        with either.
 
         Args:
             potentials: what the network says of the batch.
-            rows: the examples' row numbers, (batch,), whole numbers below the number of training rows.
+            rows: the examples' row numbers, (batch,), whole numbers below the number of training
+                rows.
             noisy: the given labels, (batch, noisy).
             clean: clean labels, (batch, clean); read on verified rows only.
             verified: which rows' clean labels may be read, booleans (batch,).

@@ -53,14 +53,15 @@ def read_labels(labels: Any, rows: int, what: str) -> dict[str, Column]:
     """
     if labels is None:
         raise LabelError(
-            f"RobustClassifier requires y to be passed, but the target y is None: pass the {what} labels."
+            "RobustClassifier requires y to be passed, but the target y is None: "
+            f"pass the {what} labels."
         )
     columns = read_columns(labels)
     found = len(next(iter(columns.values())).cells)
     if found != rows:
         raise LabelError(
-            f"Found input variables with inconsistent numbers of samples: {rows} examples, {found} rows of {what} "
-            "labels. Pass labels for every example, in the same order."
+            f"Found input variables with inconsistent numbers of samples: {rows} examples, "
+            f"{found} rows of {what} labels. Pass labels for every example, in the same order."
         )
     return columns
 
@@ -69,7 +70,8 @@ def verified_rows(clean: Columns, verified: ArrayLike | None) -> NDArray[np.bool
     """Which rows' clean labels may be read: those that are not missing and, with a mask, are in it.
 
     Raises:
-        LabelError: a mask that is not one boolean a row, or that has a row in it whose class is missing.
+        LabelError: a mask that is not one boolean a row, or that has a row in it whose class is
+            missing.
     """
     have = present(clean)
     if verified is None:
@@ -77,14 +79,15 @@ def verified_rows(clean: Columns, verified: ArrayLike | None) -> NDArray[np.bool
     mask = np.asarray(verified)
     if mask.shape != have.shape or not np.isin(mask, (0, 1)).all():
         raise LabelError(
-            f"verified is one boolean for each of {len(have)} rows, got {mask.dtype} of shape {mask.shape}."
+            f"verified is one boolean for each of {len(have)} rows, "
+            f"got {mask.dtype} of shape {mask.shape}."
         )
     mask = mask.astype(bool)
     if (mask & ~have).any():
         row = int(np.flatnonzero(mask & ~have)[0])
         raise LabelError(
-            f"Row {row} is verified and has no clean label. Give its label (an empty list for none), or leave it out of "
-            "verified."
+            f"Row {row} is verified and has no clean label. "
+            "Give its label (an empty list for none), or leave it out of verified."
         )
     return mask
 
@@ -92,7 +95,7 @@ def verified_rows(clean: Columns, verified: ArrayLike | None) -> NDArray[np.bool
 def clean_states(
     columns: Columns, readable: NDArray[np.bool_], space: LabelSpace, *, unknown: str = "error"
 ) -> csr_array:
-    """Clean states (rows, clean) of the readable rows; the other rows are zero and not looked at."""
+    """Clean states (rows, clean) of the readable rows; the others are zero and not looked at."""
     masked = {
         name: replace(
             column,
@@ -114,15 +117,16 @@ def noisy_states(columns: Columns, space: LabelSpace, *, unknown: str = "error")
         if column.exclusive and missing:
             where = f" of {name!r}" if name else ""
             raise LabelError(
-                f"Row {missing[0]} has no noisy class{where}, and {len(missing)} rows have none in all. Give every row one "
-                "class, or leave those rows out."
+                f"Row {missing[0]} has no noisy class{where}, and {len(missing)} rows have none in "
+                "all. Give every row one class, or leave those rows out."
             )
     states = encode(columns, space, unknown=unknown)
     wanted = sum(vocabulary.exclusive for vocabulary in space.vocabularies)
     if wanted == len(space.vocabularies) and (states.sum(1) != wanted).any():
         row = int(np.flatnonzero(states.sum(1) != wanted)[0])
         raise LabelError(
-            f"Row {row} has a noisy class that the model does not know. It knows {list(space.names)[:20]}."
+            f"Row {row} has a noisy class that the model does not know. "
+            f"It knows {list(space.names)[:20]}."
         )
     return states
 
@@ -149,7 +153,8 @@ def prepare(
         validation: examples and clean labels for the choice of epoch.
         noisy_labels: the noisy vocabulary, where the caller gives one.
         clean_labels: the clean vocabulary, where the caller gives one.
-        validation_fraction: share of the verified rows to hold out where no validation rows are given.
+        validation_fraction: share of the verified rows to hold out where no validation rows are
+            given.
         seed: of the choice of held-out rows.
     """
     noisy_space = LabelSpace(
@@ -193,10 +198,13 @@ def _clean_vocabulary(
     noisy: LabelSpace,
     names: Sequence[Name] | None,
 ) -> Vocabulary:
-    """The labels among the rows that may be read; all noisy classes, where the clean ones are among them."""
+    """The labels among the rows that may be read.
+
+    Where those are classes among the noisy classes, all noisy classes.
+    """
     if names is not None or column.names is not None:
         return _given_or_found(column, names, known)
-    cells: list[Cell] = [column.cells[row] for row in np.flatnonzero(known)]
+    cells: list[Cell] = [column.cells[int(row)] for row in np.flatnonzero(known)]
     if held_out is not None:
         cells += held_out.cells
     if column.exclusive and len(noisy.columns) == 1 and noisy.vocabularies[0].exclusive:
@@ -218,4 +226,4 @@ def _validation(x: NDArray[np.float32], clean: csr_array, noisy: int) -> Rows | 
     """Rows to predict; their noisy labels are not asked for."""
     if len(x) == 0:
         return None
-    return Rows(x, csr_array((len(x), noisy), dtype=np.float32), clean, np.ones(len(x), dtype=bool))
+    return Rows(x, csr_array((len(x), noisy), dtype="float32"), clean, np.ones(len(x), dtype=bool))

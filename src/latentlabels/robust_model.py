@@ -63,8 +63,8 @@ class RobustModel(nn.Module):
     def start_from_labels(self, noisy_mean: Tensor, *, weights: bool = True) -> None:
         """Start the CRF at what the labels alone say.
 
-        With the auxiliary's weights, q is the auxiliary's before the network has learnt anything. The paper's start, without
-        them, has the right frequencies and no pairwise term.
+        With the auxiliary's weights, q is the auxiliary's before the network has learnt anything.
+        The paper's start, without them, has the right frequencies and no pairwise term.
 
         Args:
             noisy_mean: smoothed frequencies of the noisy units in the training rows, (noisy,).
@@ -79,7 +79,8 @@ class RobustModel(nn.Module):
                 self.crf.hidden_noisy.copy_(self.auxiliary.weight[clean:])
                 self.crf.hidden_bias.copy_(known[clean:])
         self.crf.clean_bias.copy_(known[:clean])
-        # The noisy biases give every noisy unit about its frequency next to the latent units' usual pull on it.
+        # The noisy biases give every noisy unit about its frequency next to the latent units' usual
+        # pull on it.
         latent = self.crf.latent.mean(self.crf.latent_logits(self.crf.fields(), noisy_mean))
         pull = (latent @ self.crf.weight).squeeze(0)
         self.crf.noisy_bias.copy_(self.crf.noisy.logits_of(noisy_mean) - pull)

@@ -93,7 +93,9 @@ def build_network(architecture: Architecture, clean: int, noisy: int) -> Potenti
 
 
 def save_model(stored: StoredModel, folder: Path) -> None:
-    """Write a model's folder under a temporary name, then rename it; an older model in its place is replaced.
+    """Write a model's folder under a temporary name, then rename it.
+
+    An older model in its place is replaced.
 
     Raises:
         ModelFolderError: something else than a model's folder is in the place.
@@ -135,20 +137,18 @@ def load_model(folder: Path) -> StoredModel:
     """Read a model's folder.
 
     Raises:
-        ModelFolderError: no such folder, a missing or damaged file, another schema, tensors that do not fit.
+        ModelFolderError: no such folder, a missing or damaged file, another schema, tensors that do
+            not fit.
     """
     for name in (WEIGHTS, DESCRIPTION, VOCABULARY):
         if not (folder / name).is_file():
             raise ModelFolderError(
-                f"A model's folder holds {WEIGHTS}, {DESCRIPTION} and {VOCABULARY}; {folder} has no {name}."
+                f"A model's folder holds {WEIGHTS}, {DESCRIPTION} and {VOCABULARY}; "
+                f"{folder} has no {name}."
             )
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        if description.get("schema") != SCHEMA:
-            raise ModelFolderError(
-                f"{folder / DESCRIPTION} is of schema {description.get('schema')!r}, this version reads {SCHEMA}. "
-                "Fit the model anew, or install the version that wrote it."
-            )
+        _require_schema(description.get("schema"), folder / DESCRIPTION)
         tensors = load_file(folder / WEIGHTS)
         return _restore(description, tensors)
     except ModelFolderError:
@@ -165,6 +165,14 @@ def load_model(folder: Path) -> StoredModel:
         raise ModelFolderError(
             f"{folder} is damaged: {type(error).__name__}: {reason}. Copy or fit the model anew."
         ) from error
+
+
+def _require_schema(schema: object, path: Path) -> None:
+    if schema != SCHEMA:
+        raise ModelFolderError(
+            f"{path} is of schema {schema!r}, this version reads {SCHEMA}. "
+            "Fit the model anew, or install the version that wrote it."
+        )
 
 
 def _restore(description: Mapping[str, Any], tensors: dict[str, Tensor]) -> StoredModel:

@@ -1,1 +1,1 @@
-"""Where an auxiliary distribution comes from: an RBM, a transition matrix, a regression, and the choice between them."""
+"""Auxiliaries: an RBM, a transition matrix, a regression, and the choice between them."""

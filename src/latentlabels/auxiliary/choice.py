@@ -24,7 +24,8 @@ class AuxiliaryChoice:
 
     Attributes:
         kind: the auxiliary that was chosen.
-        held_out_loss: mean −log p_aux(ŷ | y) a held-out pair, in nats, by kind; empty where there was nothing to choose.
+        held_out_loss: mean −log p_aux(ŷ | y) a held-out pair, in nats, by kind; empty where there
+            was nothing to choose.
         pairs: number of verified pairs.
     """
 
@@ -49,7 +50,8 @@ def fit_auxiliary(
     """
     if len(pairs) == 0:
         raise LabelError(
-            "An auxiliary is fitted on verified rows, and there are none. Verify some rows, or give the auxiliary."
+            "An auxiliary is fitted on verified rows, and there are none. "
+            "Verify some rows, or give the auxiliary."
         )
     fits: dict[str, Callable[[Pairs], Auxiliary]] = {
         "regression": lambda some: fit_regression(some, seed=seed),

@@ -59,6 +59,9 @@ class Pairs:
 
 
 def smoothed_logits(units: Units, states: Tensor) -> Tensor:
-    """Natural parameters whose mean is that of `states` (rows, units), with half a count for and against; float64."""
+    """Natural parameters whose mean is that of `states` (rows, units), smoothed; float64.
+
+    Half a count for and half a count against are added to every unit.
+    """
     mean = (states.double().sum(0) + 0.5) / (len(states) + 1.0)
     return units.logits_of(mean)

@@ -1,7 +1,8 @@
-"""An RBM over noisy and clean labels, fitted on verified pairs by persistent contrastive divergence.
+"""An RBM of noisy and clean labels, fitted on verified pairs by persistent contrastive divergence.
 
-It is the CRF's own energy with biases that ignore x. The pairs fix y and ŷ, so the positive phase infers only h; the
-negative phase is exact for a small latent layer and otherwise runs persistent chains.
+It is the CRF's own energy with biases that ignore x. The pairs fix y and ŷ, so the positive phase
+infers only h; the negative phase is exact for a small latent layer and otherwise runs persistent
+chains.
 
 Source: Vahdat (2017), section 3.1 and eq. 4; Tieleman (2008).
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +53,7 @@ class RBMSettings:
 
 
 def fit_rbm(pairs: Pairs, settings: RBMSettings | None = None, *, seed: int = 0) -> Auxiliary:
-    """Fit the RBM; the weights kept are those of the pass with the least held-out loss −log p(ŷ | y).
+    """Fit the RBM, and keep the weights of the pass with the least held-out loss −log p(ŷ | y).
 
     Args:
         pairs: the verified pairs.
@@ -68,16 +70,11 @@ def fit_rbm(pairs: Pairs, settings: RBMSettings | None = None, *, seed: int = 0)
     generator = torch.Generator().manual_seed(seed)
     rbm = _start(fitted, settings, generator)
     negative_phase = _negative_phase(rbm, settings, seed)
-    optimiser = torch.optim.Adam(
-        [
-            {
-                "params": [rbm.clean_noisy, rbm.hidden_noisy],
-                "weight_decay": settings.weight_decay,
-            },
-            {"params": [rbm.clean_bias, rbm.noisy_bias, rbm.hidden_bias]},
-        ],
-        lr=settings.learning_rate,
-    )
+    groups: list[dict[str, Any]] = [
+        {"params": [rbm.clean_noisy, rbm.hidden_noisy], "weight_decay": settings.weight_decay},
+        {"params": [rbm.clean_bias, rbm.noisy_bias, rbm.hidden_bias]},
+    ]
+    optimiser = torch.optim.Adam(groups, lr=settings.learning_rate)
     noisy, clean = fitted.noisy_tensor(), fitted.clean_tensor()
     best, best_loss, waited = copy.deepcopy(rbm.state_dict()), np.inf, 0
     for _ in range(settings.epochs):
@@ -105,7 +102,7 @@ def clean_loss(auxiliary: Auxiliary, pairs: Pairs) -> float:
 
 
 def _start(pairs: Pairs, settings: RBMSettings, generator: torch.Generator) -> PairwiseCRF:
-    """An RBM whose biases give every label its frequency, and whose hidden units differ a little."""
+    """An RBM whose biases give each label its frequency, and whose hidden units differ a little."""
     rbm = PairwiseCRF(pairs.noisy_units, pairs.clean_units, settings.hidden, generator=generator)
     with torch.no_grad():
         rbm.clean_bias.copy_(pairs.clean_prior_logits())

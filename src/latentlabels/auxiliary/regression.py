@@ -1,7 +1,8 @@
 """A regularised regression from noisy to clean labels: logistic for bits, softmax for classes.
 
-It fits p(ŷ | y) itself, by maximum likelihood with a Gaussian prior on the weights, and has the affine form of every
-auxiliary: logits = f_aux + V_aux y. With few pairs it is far better than an RBM, which spends its data on p(y).
+It fits p(ŷ | y) itself, by maximum likelihood with a Gaussian prior on the weights, and has the
+affine form of every auxiliary: logits = f_aux + V_aux y. With few pairs it is far better than an
+RBM, which spends its data on p(y).
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ def fit_regression(pairs: Pairs, *, seed: int = 0) -> Auxiliary:
 
 
 def cross_validated_penalty(pairs: Pairs, seed: int) -> float:
-    """The penalty with the least held-out loss over five folds; the strongest where pairs are too few to tell."""
+    """The penalty with the least held-out loss over five folds.
+
+    Where the pairs are too few to tell, the strongest.
+    """
     if len(pairs) < FEWEST_PAIRS_TO_CROSS_VALIDATE:
         return PENALTIES[0]
     losses = np.zeros(len(PENALTIES))
@@ -63,7 +67,8 @@ def _start(pairs: Pairs) -> tuple[Doubles, Doubles]:
 def _fit(pairs: Pairs, penalty: float, start: tuple[Doubles, Doubles]) -> tuple[Doubles, Doubles]:
     """Minimise −Σ log p(ŷ | y) + penalty/2 ‖V‖² + 1/2 ‖f − f₀‖².
 
-    The bias is held near the smoothed log-odds f₀ of the pairs, so that a label that no pair has does not run off to −∞.
+    The bias is held near the smoothed log-odds f₀ of the pairs, so that a label that no pair has
+    does not run off to −∞.
     """
     shape = start[1].shape
     prior = pairs.clean_prior_logits().numpy()

@@ -8,6 +8,7 @@ with one matrix T_k for each annotator. Source: Patrini et al. (2017); Vahdat (2
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -39,13 +40,15 @@ def given_transition(
     """An auxiliary from known transition matrices.
 
     Args:
-        matrices: T[c, n] = p(y = n | ŷ = c), (clean classes, noisy classes), one for each annotator; rows sum to one.
+        matrices: T[c, n] = p(y = n | ŷ = c), (clean classes, noisy classes), one for each
+            annotator; rows sum to one.
         noisy: the units of the noisy labels.
         clean: the units of the clean labels.
         prior: p(ŷ), (clean classes,); the same for every class where it is not given.
 
     Raises:
-        LabelError: labels that are not classes, matrices of another shape, or rows that are no probabilities.
+        LabelError: labels that are not classes, matrices of another shape, or rows that are no
+            probabilities.
     """
     if not (isinstance(clean, Categorical) and is_applicable(noisy, clean)):
         raise LabelError(
@@ -53,8 +56,8 @@ def given_transition(
             "Use the regression or the RBM."
         )
     annotators = _annotators(noisy)
-    several = isinstance(noisy, Joint)
-    tables = [np.asarray(m, dtype=np.float64) for m in (matrices if several else [matrices])]
+    given = cast("Sequence[ArrayLike]", matrices) if isinstance(noisy, Joint) else [matrices]
+    tables = [np.asarray(matrix, dtype=np.float64) for matrix in given]
     probabilities = np.full(clean.n, 1.0 / clean.n) if prior is None else np.asarray(prior, float)
     _require_distributions(tables, probabilities, annotators, clean.n)
     weight = np.concatenate([np.log(np.maximum(t, LEAST_PROBABILITY)) for t in tables], axis=1)
@@ -71,8 +74,8 @@ def given_transition(
 def count_transition(pairs: Pairs, *, smoothing: float = SMOOTHING) -> Auxiliary:
     """An auxiliary from transition matrices counted on verified pairs.
 
-    Each row of a matrix gets `smoothing` counts more, spread as the annotator's labels are overall, so that a rare class
-    falls back on the overall frequencies.
+    Each row of a matrix gets `smoothing` counts more, spread as the annotator's labels are overall,
+    so that a rare class falls back on the overall frequencies.
 
     Args:
         pairs: the verified pairs.
@@ -119,12 +122,12 @@ def _require_distributions(
     wanted = [(classes, part.size) for part in annotators]
     if [table.shape for table in tables] != wanted or prior.shape != (classes,):
         raise LabelError(
-            f"The labels need transition matrices of the shapes {wanted} and a prior of ({classes},), got "
-            f"{[table.shape for table in tables]} and {prior.shape}."
+            f"The labels need transition matrices of the shapes {wanted} and a prior of "
+            f"({classes},), got {[table.shape for table in tables]} and {prior.shape}."
         )
     for numbers in [*tables, prior]:
         if not (np.all(numbers >= 0) and np.allclose(numbers.sum(-1), 1.0, atol=1e-4)):
             raise LabelError(
-                "Rows of a transition matrix and its prior are probabilities that sum to one, got a row that is not. "
-                "Rows are clean classes, columns noisy ones."
+                "Rows of a transition matrix and its prior are probabilities that sum to one, "
+                "got a row that is not. Rows are clean classes, columns noisy ones."
             )

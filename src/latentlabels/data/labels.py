@@ -1,7 +1,7 @@
 """Label spaces: from the names people use to units, and back.
 
-Labels come as lists of names, as indicator matrices, as a vector of classes, or as a mapping from a column's name to any of
-these, for several annotators or kinds of label side by side.
+Labels come as lists of names, as indicator matrices, as a vector of classes, or as a mapping from a
+column's name to any of these, for several annotators or kinds of label side by side.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of labels as it was read: for every row its names, or None where there is no label.
+    """One column of labels as it was read: each row's names, or None where it has no label.
 
     Attributes:
         cells: names of each row.
@@ -83,7 +83,7 @@ class Column:
             return Vocabulary(self.names, self.exclusive)
         cells: Iterable[Cell] = self.cells
         if rows is not None:
-            cells = (self.cells[row] for row in np.flatnonzero(rows))
+            cells = (self.cells[int(row)] for row in np.flatnonzero(rows))
         found = set(chain.from_iterable(cell for cell in cells if cell is not None))
         return Vocabulary(tuple(_in_order(found)), self.exclusive)
 
@@ -127,8 +127,9 @@ def read_columns(labels: Any) -> dict[str, Column]:
     """Labels in any of the accepted forms, as columns.
 
     Args:
-        labels: lists of names (None: no label), an indicator matrix, dense or sparse (a row of NaN: no label), a vector of
-            classes (None or NaN: no label), or a mapping from column names to these.
+        labels: lists of names (None: no label), an indicator matrix, dense or sparse (a row of NaN:
+            no label), a vector of classes (None or NaN: no label), or a mapping from column names
+            to these.
 
     Raises:
         LabelError: none of these forms, or columns of different lengths.
@@ -145,7 +146,9 @@ def read_columns(labels: Any) -> dict[str, Column]:
 def encode(
     columns: Mapping[str, Column], space: LabelSpace, *, unknown: str = "error", what: str = "noisy"
 ) -> csr_array:
-    """The columns' states in a label space, sparse (rows, units) of float32; a row without label is zero.
+    """The columns' states in a label space, sparse (rows, units) of float32.
+
+    A row without label is zero.
 
     Args:
         columns: as read.
@@ -154,7 +157,8 @@ def encode(
         what: the side the labels are on, for errors.
 
     Raises:
-        LabelError: other columns than the space has, an unknown name, or several classes where there is one.
+        LabelError: other columns than the space has, an unknown name, or several classes where
+            there is one.
     """
     if set(columns) != set(space.columns):
         raise LabelError(
@@ -170,7 +174,8 @@ def encode(
 def present(columns: Mapping[str, Column]) -> NDArray[np.bool_]:
     """Which rows have a label in every column, (rows,)."""
     have = [[cell is not None for cell in column.cells] for column in columns.values()]
-    return np.all(np.array(have, dtype=bool), axis=0)
+    every: NDArray[np.bool_] = np.all(np.array(have, dtype=bool), axis=0)
+    return every
 
 
 def _encode_column(column: Column, vocabulary: Vocabulary, unknown: str, what: str) -> csr_array:
@@ -201,14 +206,15 @@ def _unknown_name(name: Name, row: int, vocabulary: Vocabulary, what: str) -> st
     close = difflib.get_close_matches(str(name), [str(n) for n in vocabulary.names], 1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return (
-        f"The {what} label {name!r} in row {row} is not among the {len(vocabulary.names)} labels of the vocabulary."
-        f"{hint} Correct it, or add it to {what}_labels."
+        f"The {what} label {name!r} in row {row} is not among the {len(vocabulary.names)} labels "
+        f"of the vocabulary.{hint} Correct it, or add it to {what}_labels."
     )
 
 
 def _read_column(labels: Any) -> Column:
     if issparse(labels):
-        return _from_indicator(csr_array(labels).toarray(), None)
+        # The stubs' issparse narrows to a class that no constructor of theirs takes.
+        return _from_indicator(csr_array(labels).toarray(), None)  # type: ignore[call-overload]
     if hasattr(labels, "columns") and hasattr(labels, "to_numpy"):
         return _from_indicator(labels.to_numpy(), tuple(labels.columns))
     if hasattr(labels, "detach"):
@@ -220,7 +226,8 @@ def _read_column(labels: Any) -> Column:
         return _read_column(list(array))
     if array.ndim == 2 and array.shape[1] == 1:
         warnings.warn(
-            "A column-vector y was passed when a 1d array was expected; it is read as a vector of classes.",
+            "A column-vector y was passed when a 1d array was expected; "
+            "it is read as a vector of classes.",
             DataConversionWarning,
             stacklevel=2,
         )
@@ -230,8 +237,8 @@ def _read_column(labels: Any) -> Column:
     if array.ndim == 1:
         return _from_classes(array)
     raise LabelError(
-        "Labels are lists of names, an indicator matrix (rows, labels), a vector of classes, or a mapping of these; "
-        f"got {type(labels).__name__} with {array.ndim} dimensions."
+        "Labels are lists of names, an indicator matrix (rows, labels), a vector of classes, or a "
+        f"mapping of these; got {type(labels).__name__} with {array.ndim} dimensions."
     )
 
 
@@ -246,7 +253,8 @@ def _names_of(cell: Any, row: int) -> Cell:
         return None
     if not _is_cell_of_names(cell):
         raise LabelError(
-            f"Every row needs a list of names, row {row} has {cell!r}. Write one label as [{cell!r}]."
+            f"Every row needs a list of names, row {row} has {cell!r}. "
+            f"Write one label as [{cell!r}]."
         )
     return [_plain(name) for name in cell]
 
@@ -256,12 +264,14 @@ def _from_indicator(matrix: NDArray[Any], names: tuple[Any, ...] | None) -> Colu
         values = np.asarray(matrix, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise LabelError(
-            "An indicator matrix holds 0 and 1, got something that is no number. Pass names as lists of names."
+            "An indicator matrix holds 0 and 1, got something that is no number. "
+            "Pass names as lists of names."
         ) from error
-    missing = np.isnan(values).any(1)
+    missing: NDArray[np.bool_] = np.any(np.isnan(values), axis=1)
     if not np.isin(values[~missing], (0.0, 1.0)).all():
         raise LabelError(
-            f"An indicator matrix holds 0 and 1, got values from {np.nanmin(values):g} to {np.nanmax(values):g}."
+            "An indicator matrix holds 0 and 1, "
+            f"got values from {np.nanmin(values):g} to {np.nanmax(values):g}."
         )
     own: tuple[Name, ...] = tuple(
         _plain(name) for name in (names if names is not None else range(values.shape[1]))
@@ -274,11 +284,14 @@ def _from_indicator(matrix: NDArray[Any], names: tuple[Any, ...] | None) -> Colu
 
 
 def _from_classes(classes: NDArray[Any]) -> Column:
-    if classes.dtype.kind == "f" and not np.isnan(classes).any():
-        # A label of float type that holds whole numbers keeps its type; anything else is a measurement.
-        if not np.all(classes == np.floor(classes)):
+    if classes.dtype.kind == "f":
+        if np.isinf(classes).any():
+            raise LabelError("Input y contains infinity. A class is a name or a whole number.")
+        numbers = classes[~np.isnan(classes)]
+        if (numbers != np.floor(numbers)).any():
             raise LabelError(
-                "Unknown label type: continuous. Classes are names or whole numbers; got fractions."
+                "Unknown label type: continuous. "
+                "A class is a name or a whole number, got fractions."
             )
     cells: list[Cell] = [
         None if value is None or value != value else [_plain(value)]  # NaN is not itself

@@ -1,19 +1,22 @@
 """Tables: CSV, Parquet and JSON Lines files, read and written.
 
-A CSV does not say what its cells are. They are kept as text, so that an id 007 or a label 1.50 stays what it is; only a column
-of plain whole numbers becomes numbers. An empty cell is a missing value.
+A CSV does not say what its cells are. They are kept as text, so that an id 007 or a label 1.50
+stays what it is; only a column of plain whole numbers becomes numbers. An empty cell is a missing
+value.
 
-Written as CSV, a list is a JSON list, and text that a spreadsheet would run as a formula is led in by an apostrophe.
+Written as CSV, a list is a JSON list, and text that a spreadsheet would run as a formula is led in
+by an apostrophe.
 """
 
 from __future__ import annotations
 
 import json
-import tempfile
+import os
 from collections import Counter
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,15 +25,26 @@ import pyarrow.parquet
 
 from latentlabels.errors import TableError
 
-Format = Literal["csv", "parquet", "jsonl"]
 
-FORMATS: Final[dict[str, Format]] = {
-    ".csv": "csv",
-    ".parquet": "parquet",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
+class Format(StrEnum):
+    """The kinds of table files; the value is the suffix that a written file gets."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+FORMATS: Final = {
+    ".csv": Format.CSV,
+    ".parquet": Format.PARQUET,
+    ".jsonl": Format.JSONL,
+    ".ndjson": Format.JSONL,
 }
-FORMAT_NAMES: Final = {"csv": "a CSV file", "parquet": "a Parquet file", "jsonl": "JSON Lines"}
+FORMAT_NAMES: Final = {
+    Format.CSV: "a CSV file",
+    Format.PARQUET: "a Parquet file",
+    Format.JSONL: "JSON Lines",
+}
 PARQUET_MAGIC: Final = b"PAR1"
 # A line of a CSV has to fit into a block, and a vector of thousands of numbers is a long line.
 CSV_BLOCK: Final = 1 << 24
@@ -46,15 +60,20 @@ def read_table(path: Path) -> pa.Table:
         path: a .csv, .parquet, .jsonl or .ndjson file.
 
     Raises:
-        TableError: no such file, an unknown suffix, a file that is not what its name says, no rows, or a column name twice.
+        TableError: no such file, an unknown suffix, a file that is not what its name says, no rows,
+            or a column name twice.
         OSError: the file cannot be opened.
     """
     kind = _format_of(path)
-    readers = {"csv": _read_csv, "parquet": _read_parquet, "jsonl": _read_json_lines}
+    readers = {
+        Format.CSV: _read_csv,
+        Format.PARQUET: _read_parquet,
+        Format.JSONL: _read_json_lines,
+    }
     with path.open("rb") as file:
         magic = file.read(len(PARQUET_MAGIC))
         file.seek(0)
-        if kind != "parquet" and magic == PARQUET_MAGIC:
+        if kind != Format.PARQUET and magic == PARQUET_MAGIC:
             raise _misnamed(path, "is a Parquet file: rename it to end in .parquet")
         if not magic:
             raise TableError(f"{path} is empty. A table needs columns and at least one row.")
@@ -71,28 +90,28 @@ def read_table(path: Path) -> pa.Table:
 
 
 def write_table_atomically(table: pa.Table, path: Path, kind: Format) -> None:
-    """Write a table under a temporary name beside its place, then rename it; on failure nothing is left.
+    """Write a table under a temporary name beside its place, then rename it.
+
+    A failure leaves nothing, and an older file as it was.
 
     Args:
         table: what to write.
         path: where to; a file there is replaced.
-        kind: "csv", "parquet" or "jsonl".
+        kind: of file.
     """
     writers: dict[Format, Callable[[pa.Table, BinaryIO], None]] = {
-        "csv": _write_csv,
-        "parquet": pa.parquet.write_table,
-        "jsonl": _write_json_lines,
+        Format.CSV: _write_csv,
+        Format.PARQUET: pa.parquet.write_table,
+        Format.JSONL: _write_json_lines,
     }
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.name}-", delete=False
-    ) as temporary:
-        try:
-            writers[kind](table, temporary)
-            temporary.close()
-            Path(temporary.name).replace(path)
-        except BaseException:
-            Path(temporary.name).unlink(missing_ok=True)
-            raise
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            writers[kind](table, file)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def spreadsheet_safe(text: str) -> str:
@@ -186,7 +205,8 @@ def _json_object(line: bytes, path: Path, number: int) -> dict[str, Any]:
         raise TableError(f"Line {number} of {path} is not JSON: {error}.") from error
     if not isinstance(value, dict):
         raise TableError(
-            f"Every line of {path} has to be a JSON object, line {number} is {line[:40].decode(errors='replace')!r}."
+            f"Every line of {path} has to be a JSON object, line {number} is "
+            f"{line[:40].decode(errors='replace')!r}."
         )
     return value
 

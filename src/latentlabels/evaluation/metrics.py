@@ -32,14 +32,14 @@ def accuracy(clean: ArrayLike, probabilities: ArrayLike) -> float:
 
 
 def score_name(units: Units) -> str:
-    """What `score` measures for these units: "map", "accuracy", or "score" for a mean over kinds."""
+    """What `score` measures: "map" of bits, "accuracy" of classes, "score" of a joint label."""
     if isinstance(units, Joint):
         return "score"
     return "accuracy" if isinstance(units, Categorical) else "map"
 
 
 def score(units: Units, clean: NDArray[np.floating], probabilities: NDArray[np.floating]) -> float:
-    """Mean average precision for bits, accuracy for classes, their mean over the parts of a joint label.
+    """Mean average precision of bits, accuracy of classes, or the mean of a joint label's parts.
 
     Args:
         units: the units of the clean labels.

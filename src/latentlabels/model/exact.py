@@ -1,6 +1,7 @@
 """The trusted twin: everything by listing every state of both layers, one example at a time.
 
-Slow and plain on purpose. It spells out eq. 2 term by term and uses none of the closed forms that it is there to check.
+Slow and plain on purpose. It spells out eq. 2 term by term and uses none of the closed forms that
+it is there to check.
 
 Source: Vahdat (2017), eq. 2.
 """
@@ -76,7 +77,7 @@ def exact_joint(crf: PairwiseCRF, potentials: Potentials, row: int = 0) -> Exact
     latent = crf.latent.configurations().to(dtype)
     clean, hidden = latent.split([crf.clean.size, crf.hidden.size], -1)
     clean_potential = crf.clean_bias + potentials.clean[row]
-    noisy_potential = crf.noisy_bias
+    noisy_potential: Tensor = crf.noisy_bias
     if potentials.noisy is not None:
         noisy_potential = noisy_potential + potentials.noisy[row]
     energy = (

@@ -17,7 +17,10 @@ LARGEST_TABLE = 2**18
 
 
 def is_tractable(crf: PairwiseCRF) -> bool:
-    """Whether listing the latent states is cheap: at most 4,096 of them, and 2¹⁸ noisy logits an example."""
+    """Whether listing the latent states is cheap.
+
+    That is, at most 4,096 of them, and 2¹⁸ noisy logits an example.
+    """
     states = crf.latent.configurations_count
     return states <= LARGEST_LATENT_LIST and states * crf.noisy.size <= LARGEST_TABLE
 

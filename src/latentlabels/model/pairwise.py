@@ -2,8 +2,8 @@
 
     E(y, ŷ, h | x) = − a(x)·ŷ − b(x)·y − c·h − ŷᵀ W y − hᵀ W′ y
 
-The clean and the hidden units never meet in a term, so they form one *latent* layer ℓ = (ŷ, h) opposite the noisy layer:
-the graph is bipartite, and with V = [W; W′]
+The clean and the hidden units never meet in a term, so they form one *latent* layer ℓ = (ŷ, h)
+opposite the noisy layer: the graph is bipartite, and with V = [W; W′]
 
     E(y, ℓ) = − f_ℓ·ℓ − f_y·y − ℓᵀ V y.
 
@@ -61,7 +61,8 @@ class PairwiseCRF(nn.Module):
         noisy: the units of the labels that came with an example.
         clean: the units of the labels that are wanted.
         hidden: number of binary hidden units that carry correlations among noisy labels.
-        pairwise: whether clean and noisy labels are joined by W. Without, what links them is the auxiliary alone.
+        pairwise: whether clean and noisy labels are joined by W. Without, what links them is the
+            auxiliary alone.
         generator: of the hidden units' first weights; torch's own where it is not given.
 
     Raises:

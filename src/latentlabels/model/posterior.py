@@ -1,7 +1,7 @@
 """The variational posterior q(ŷ, h | y, x), and the auxiliary that pulls it.
 
-Every auxiliary used here maps y to natural parameters by an affine map, as the CRF does, so the geometric mean of the
-two is factorial and takes one line:
+Every auxiliary used here maps y to natural parameters by an affine map, as the CRF does, so the
+geometric mean of the two is factorial and takes one line:
 
     logits of q = [ f_ℓ + V y  +  α (f_aux + V_aux y) ] / (1 + α)
 
@@ -45,9 +45,9 @@ class Auxiliary(nn.Module):
         latent = bias.shape[0] if bias.ndim == 1 else -1
         if latent < clean.size or weight.shape != (latent, noisy.size):
             raise ValueError(
-                f"An auxiliary from {noisy.size} noisy to {clean.size} clean units needs a bias of at least "
-                f"({clean.size},) and a weight of (len(bias), {noisy.size}), got {tuple(bias.shape)} and "
-                f"{tuple(weight.shape)}."
+                f"An auxiliary from {noisy.size} noisy to {clean.size} clean units needs a bias of "
+                f"at least ({clean.size},) and a weight of (len(bias), {noisy.size}), got "
+                f"{tuple(bias.shape)} and {tuple(weight.shape)}."
             )
         if not (torch.isfinite(bias).all() and torch.isfinite(weight).all()):
             raise ValueError(

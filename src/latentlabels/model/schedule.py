@@ -24,8 +24,8 @@ class AlphaSchedule:
     def __post_init__(self) -> None:
         if not (self.start >= self.end >= 0 and self.epochs >= 0):
             raise ValueError(
-                f"alpha falls from start to end, both at least 0, in at least 0 epochs; got start={self.start}, "
-                f"end={self.end}, epochs={self.epochs}."
+                "alpha falls from start to end, both at least 0, in at least 0 epochs; got "
+                f"start={self.start}, end={self.end}, epochs={self.epochs}."
             )
 
     def at(self, epoch: float) -> float:

@@ -4,8 +4,9 @@ A layer of units is an exponential family on vectors of 0 and 1: with natural pa
 
     p(s) = exp(η · s − A(η)),        E[s] = ∇A(η).
 
-Everything the model needs of a label is A (`log_partition`), the mean, a draw, and, where it is small, the list of all
-states. The logistic function and the softmax appear in this module and nowhere else.
+Everything the model needs of a label is A (`log_partition`), the mean, a draw, and, where it is
+small, the list of all states. The logistic function and the softmax appear in this module and
+nowhere else.
 """
 
 from __future__ import annotations

@@ -22,7 +22,10 @@ class Standardise(nn.Module):
         self.register_buffer("deviation", torch.ones(inputs))
 
     def fit(self, x: Tensor) -> None:
-        """Take mean and deviation from the training rows (rows, inputs); a constant column is only centred."""
+        """Take mean and deviation from the training rows (rows, inputs).
+
+        A constant column is only centred.
+        """
         deviation, mean = torch.std_mean(x.double(), 0, correction=0)
         self.mean.copy_(mean)
         self.deviation.copy_(torch.where(deviation > 1e-7 * mean.abs(), deviation, 1.0))
@@ -35,7 +38,8 @@ class Standardise(nn.Module):
 def vector_backbone(inputs: int, widths: tuple[int, ...], dropout: float) -> nn.Sequential:
     """For vectors: standardised columns, then fully connected layers with rectifiers and dropout.
 
-    No widths make the potentials a linear function of the input. `Standardise` comes first, and is fitted by its user.
+    No widths make the potentials a linear function of the input. `Standardise` comes first, and is
+    fitted by its user.
 
     Args:
         inputs: number of input columns.

@@ -8,10 +8,10 @@ from latentlabels.model.pairwise import Potentials
 
 
 class PotentialNetwork(nn.Module):
-    """A backbone with a head for the clean units and, where the x–y link is on, one for the noisy units.
+    """A backbone with a head for each layer of units; the noisy one only where the x–y link is on.
 
-    The heads start at zero and have no bias of their own: the CRF holds the biases, and training starts from what the
-    labels alone say.
+    The heads start at zero and have no bias of their own: the CRF holds the biases, and training
+    starts from what the labels alone say.
 
     Args:
         backbone: any module from a batch of examples to features (batch, features).

@@ -1,7 +1,8 @@
 """Persistent chains: the latent state of every chain of every row, one bit a unit.
 
-The noisy layer is drawn anew at the start of each sweep, so the latent layer is all that a chain has to remember. On the
-paper's COCO set-up (87,000 rows, 50 chains, 273 latent units) that is about 150 MB.
+The noisy layer is drawn anew at the start of each sweep, so the latent layer is all that a chain
+has to remember. On the paper's COCO set-up (87,000 rows, 50 chains, 273 latent units) that is about
+150 MB.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def pack_bits(states: Tensor) -> Tensor:
     units = states.shape[-1]
     padded = torch.nn.functional.pad(states.to(torch.uint8), (0, -units % BITS))
     shifts = torch.arange(BITS, dtype=torch.uint8, device=states.device)
-    return (padded.unflatten(-1, (-1, BITS)) << shifts).sum(-1, dtype=torch.uint8)
+    return torch.sum(padded.unflatten(-1, (-1, BITS)) << shifts, -1, dtype=torch.uint8)
 
 
 def unpack_bits(packed: Tensor, units: int) -> Tensor:

@@ -1,7 +1,8 @@
-"""Block Gibbs sampling: the reference in plain torch on any device, and the choice of the fused path on the CPU.
+"""Block Gibbs sampling: the torch reference for any device, and the choice of the fused CPU path.
 
-One sweep of a chain draws the noisy layer given the latent one, then the latent layer given the noisy one; each half is
-factorial, so it is one matrix product, one mean and one comparison with uniform numbers.
+One sweep of a chain draws the noisy layer given the latent one, then the latent layer given the
+noisy one; each half is factorial, so it is one matrix product, one mean and one comparison with
+uniform numbers.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ class GibbsRun(NamedTuple):
     """Where a run of sweeps ended, and what it saw.
 
     Attributes:
-        latent: the state of the latent layer, (rows, chains, latent): what a persistent chain keeps.
+        latent: the state of the latent layer, (rows, chains, latent): what a persistent chain
+            keeps.
         noisy: the noisy layer of the last sweep, (rows, chains, noisy).
         latent_mean: E[ŷ, h | y] at that noisy layer, (rows, chains, latent).
-        average: `latent_mean` averaged over chains and over the sweeps after burn-in, (rows, latent).
+        average: `latent_mean` averaged over chains and over the sweeps after burn-in, (rows,
+            latent).
     """
 
     latent: Tensor
@@ -45,14 +48,17 @@ def run_gibbs(
     sweeps: int,
     burn_in: int = 0,
 ) -> GibbsRun:
-    """Run every chain of every row for some sweeps, on the fused path where it serves: float32 on the CPU.
+    """Run every chain of every row for some sweeps.
+
+    It takes the fused path where that serves: float32 on the CPU.
 
     Args:
         crf: the model.
         fields: its fields for the rows.
         latent: the chains' latent states, (rows, chains, latent).
         uniforms: the chains' random numbers.
-        done: sweeps that each row's chains have done before, (rows,): where in their random numbers they go on.
+        done: sweeps that each row's chains have done before, (rows,): where in their random numbers
+            they go on.
         sweeps: sweeps to run, more than `burn_in`.
         burn_in: sweeps that `average` leaves out.
     """

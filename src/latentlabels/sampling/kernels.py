@@ -1,12 +1,14 @@
-"""The fused CPU path of block Gibbs: one pass over a chain draws, compares and sums, with no allocation inside a sweep.
+"""The fused CPU path of block Gibbs: one pass over a chain draws, compares and sums.
 
-It draws the same uniform numbers as the torch reference and gives the same states, up to rounding where a uniform number and a
-probability tie. A layer's field is summed over the *active* units opposite alone, which is what makes sparse labels cheap.
+Nothing is allocated inside a sweep. It draws the same uniform numbers as the torch reference and
+gives the same states, up to rounding where a uniform number and a probability tie. A layer's field
+is summed over the *active* units opposite alone, which is what makes sparse labels cheap.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -32,7 +34,8 @@ SCALE24 = np.float32(FLOAT24)
 
 LOG2_E = np.float32(1.4426950408889634)
 LARGEST_EXPONENT = np.float32(126.0)
-# Taylor coefficients of 2^r, ln(2)^k / k!; on |r| <= 1/2 the rest after degree 6 is below 2e-7 of the value.
+# Taylor coefficients of 2^r, ln(2)^k / k!; on |r| <= 1/2 the rest after degree 6 is below 2e-7 of
+# the value.
 EXP2 = tuple(np.float32(np.log(2.0) ** k / float(np.prod(range(1, k + 1)))) for k in range(7))
 
 Floats = NDArray[np.float32]
@@ -51,7 +54,7 @@ def run_fused(
     sweeps: int,
     burn_in: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What `gibbs.run_gibbs` does, for float32 tensors on the CPU; rows are split over torch's threads.
+    """What `gibbs.run_gibbs` does, for float32 on the CPU, with rows split over torch's threads.
 
     Returns:
         latent, noisy, latent_mean and average, as in `gibbs.GibbsRun`.
@@ -90,7 +93,7 @@ def run_fused(
 
     threads = min(torch.get_num_threads(), rows)
     bounds = np.linspace(0, rows, threads + 1).astype(int)
-    parts = [slice(start, stop) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+    parts = [slice(start, stop) for start, stop in pairwise(bounds)]
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(run, parts))
     return state, noisy, mean, average
@@ -143,7 +146,10 @@ def _fill_uniforms(
 
 @compiled
 def _sigmoid(logits: Floats, out: Floats, bits: NDArray[np.int32]) -> None:
-    """1 / (1 + 2^t) with t = −logit · log₂e, the power split into its whole part, set as exponent bits, and a polynomial."""
+    """1 / (1 + 2^t) with t = −logit · log₂e.
+
+    The power is split into its whole part, set as exponent bits, and a polynomial.
+    """
     powers = bits.view(np.float32)
     for j in range(logits.shape[0]):
         t = -logits[j] * LOG2_E

@@ -1,4 +1,7 @@
-"""p(ŷ | x): exact where the latent states can be listed, elsewhere Gibbs with averaged conditional means."""
+"""p(ŷ | x): exact where the latent states can be listed, elsewhere by Gibbs sampling.
+
+The samples are averaged as conditional means, not as draws.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Random numbers as a function: Philox4x32-10 keyed by seed and purpose, counted by row, chain, sweep and unit.
+"""Random numbers as a function of their coordinates, by Philox4x32-10.
 
-A uniform number depends on nothing but its coordinates, so a run gives the same chains whatever the batch order or the
-number of threads, and going on needs no generator state.
+The key is seed and purpose, the counter unit, sweep, chain and row.
+
+A uniform number depends on nothing but its coordinates, so a run gives the same chains whatever the
+batch order or the number of threads, and going on needs no generator state.
 
 Source: Salmon, Moraes, Dror and Shaw (2011), "Parallel random numbers: as easy as 1, 2, 3".
 """

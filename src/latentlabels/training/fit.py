@@ -14,7 +14,13 @@ from pathlib import Path
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    RichProgressBar,
+)
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -64,7 +70,8 @@ def train(
     progress: bool = False,
     checkpoints: Path | None = None,
 ) -> History:
-    """Train a model in place, and leave it with the weights of the best validation score, or the last.
+    """Train a model in place, and leave it with the weights of the best validation score, or the
+    last.
 
     Args:
         model: the model, at its starting values.
@@ -72,7 +79,8 @@ def train(
         validation: rows with clean labels for early stopping and the choice of epoch.
         settings: how to train.
         progress: whether to show a progress bar.
-        checkpoints: a folder for Lightning's checkpoints of the best and the last epoch; a temporary one by default.
+        checkpoints: a folder for Lightning's checkpoints of the best and the last epoch; a
+            temporary one by default.
     """
     exact = is_tractable(model.crf)
     history = History(negative_phase="exact" if exact else "gibbs")
@@ -92,6 +100,8 @@ def train(
             callbacks.append(
                 EarlyStopping(VALIDATION_SCORE, mode="max", patience=settings.patience)
             )
+        if settings.averaging > 0:
+            callbacks.append(EMAWeightAveraging(use_buffers=False, decay=settings.averaging))
         if progress:
             callbacks.append(RichProgressBar())
         with _quiet_lightning():
@@ -105,7 +115,8 @@ def train(
         saved = torch.load(best.best_model_path, weights_only=True)
         module.load_state_dict(saved["state_dict"])
         history.best_epoch = int(saved["epoch"])
-    # α as it stood at the end of the epoch that was kept: q is the posterior those weights were trained with.
+    # α as it stood at the end of the epoch that was kept: q is the posterior those weights were
+    # trained with.
     model.alpha = settings.alpha.at(history.best_epoch + 1)
     model.eval()
     return history
@@ -171,7 +182,8 @@ def own_randomness(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Leave out Lightning's remarks on hardware, worker processes and loggers, which a user cannot act on."""
+    """Leave out Lightning's remarks on hardware, worker processes and loggers, which a user cannot
+    act on."""
     loggers = [logging.getLogger(name) for name in ("lightning", "lightning.pytorch")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

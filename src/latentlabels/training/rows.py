@@ -72,13 +72,15 @@ class Rows(Dataset[Batch]):
 class MixedBatches(Sampler[NDArray[np.int64]]):
     """Batches that hold noisy and verified rows in a fixed proportion.
 
-    The objective is the mean over noisy rows plus the mean over verified rows, so with both kinds in every batch the loss of a
-    batch is an unbiased estimate of it. An epoch passes once over the noisy rows; the few verified rows come round again.
+    The objective is the mean over noisy rows plus the mean over verified rows, so with both kinds
+    in every batch the loss of a batch is an unbiased estimate of it. An epoch passes once over the
+    noisy rows; the few verified rows come round again.
 
     Args:
         verified: which rows are verified, (rows,).
         batch_size: rows a batch.
-        verified_share: least share of a batch that is verified rows; more where they are more of the data.
+        verified_share: least share of a batch that is verified rows; more where they are more of
+            the data.
         seed: of the order.
     """
 

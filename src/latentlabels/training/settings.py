@@ -20,6 +20,7 @@ class TrainingSettings:
         crf_learning_rate: Adam's step size for the CRF.
         weight_decay: of the network.
         crf_weight_decay: of the CRF.
+        averaging: decay of the running average of the weights, a step; 0 leaves the last weights.
         alpha: the auxiliary's weight over time.
         gibbs: chains a row and sweeps an update, where the negative phase is sampled.
         seed: of batches, dropout and chains, below 2³².
@@ -33,6 +34,7 @@ class TrainingSettings:
     crf_learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     crf_weight_decay: float = 1e-2
+    averaging: float = 0.98
     alpha: AlphaSchedule = AlphaSchedule(8.0, 1.0, 10.0)
     gibbs: GibbsSchedule = GibbsSchedule()
     seed: int = 0

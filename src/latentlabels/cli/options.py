@@ -1,0 +1,270 @@
+"""The options of the commands, in groups that several commands share."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from latentlabels.data.cells import Kind
+from latentlabels.data.table import FORMATS, Format
+from latentlabels.estimator import RobustClassifier
+
+DEFAULTS: dict[str, Any] = {
+    name: parameter.default
+    for name, parameter in inspect.signature(RobustClassifier).parameters.items()
+}
+
+Table = Annotated[
+    Path, typer.Argument(metavar="TABLE", help=f"A table: {', '.join(FORMATS)}.", show_default=False)
+]
+ModelFolder = Annotated[
+    Path, typer.Option("--model", metavar="DIR", help="The fitted model's folder.")
+]
+
+
+def _option(group: str, *names: str, metavar: str | None = None, help: str, **more: Any) -> Any:
+    return typer.Option(*names, metavar=metavar, help=help, rich_help_panel=group, **more)
+
+
+def _column(*names: str, help: str) -> Any:
+    return _option("Columns", *names, metavar="COLUMN", help=help)
+
+
+@dataclass(frozen=True)
+class CellOptions:
+    """How label cells are read."""
+
+    delimiter: Annotated[
+        str | None,
+        _option(
+            "Columns",
+            "--delimiter",
+            metavar="TEXT",
+            help="What stands between labels in a text; by default the first of ; | , that occurs.",
+        ),
+    ] = None
+    noisy_kind: Annotated[
+        Kind, _option("Columns", "--noisy-kind", help="Whether a noisy cell is one class.")
+    ] = Kind.AUTO
+    clean_kind: Annotated[
+        Kind, _option("Columns", "--clean-kind", help="Whether a clean cell is one class.")
+    ] = Kind.AUTO
+
+
+@dataclass(frozen=True)
+class FitColumns:
+    """The columns to fit on."""
+
+    input: Annotated[
+        list[str],
+        _column("--input", help="Numbers, or one vector of numbers a row. Repeat for several."),
+    ]
+    noisy: Annotated[
+        list[str],
+        _column("--noisy", help="Noisy labels. Repeat for several annotators."),
+    ]
+    clean: Annotated[
+        str | None, _column("--clean", help="Clean labels; an empty cell is an unverified row.")
+    ] = None
+    verified: Annotated[
+        str | None,
+        _column("--verified", help="Rows whose clean labels may be read; others only score."),
+    ] = None
+    split: Annotated[
+        str | None,
+        _column("--split", help="train, validation or test; fitting sees train rows only."),
+    ] = None
+    id: Annotated[
+        str | None, _column("--id", help="Names the rows; by default id, or else row numbers.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class ApplyColumns:
+    """The columns to apply a model to; by default those it was fitted on."""
+
+    input: Annotated[
+        list[str] | None, _column("--input", help="Inputs; by default those of fitting.")
+    ] = None
+    noisy: Annotated[
+        list[str] | None, _column("--noisy", help="Noisy labels; by default those of fitting.")
+    ] = None
+    clean: Annotated[
+        str | None,
+        _column("--clean", help="Clean labels; verified rows keep them. By default as in fitting."),
+    ] = None
+    verified: Annotated[
+        str | None, _column("--verified", help="Verified rows. By default as in fitting.")
+    ] = None
+    split: Annotated[
+        str | None, _column("--split", help="Only train rows are verified. By default as in fitting.")
+    ] = None
+    id: Annotated[
+        str | None, _column("--id", help="Names the rows; by default id, or else row numbers.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Arguments of `RobustClassifier`, of the same names, and files that hold some."""
+
+    auxiliary: Annotated[
+        str,
+        _option(
+            "Model",
+            "--auxiliary",
+            metavar="KIND",
+            help="What is known of noisy → clean: auto, regression, rbm or transition.",
+        ),
+    ] = DEFAULTS["auxiliary"]
+    transition_matrix: Annotated[
+        Path | None,
+        _option(
+            "Model",
+            "--transition-matrix",
+            metavar="FILE",
+            help="A CSV of p(noisy class | clean class): a row for each clean class.",
+        ),
+    ] = None
+    clean_labels: Annotated[
+        Path | None,
+        _option("Model", "--clean-labels", metavar="FILE", help="All clean labels, one a line."),
+    ] = None
+    noisy_labels: Annotated[
+        Path | None,
+        _option("Model", "--noisy-labels", metavar="FILE", help="All noisy labels, one a line."),
+    ] = None
+    hidden: Annotated[
+        int, _option("Model", "--hidden", min=0, help="Hidden units that join noisy labels.")
+    ] = DEFAULTS["hidden"]
+    pairwise: Annotated[
+        bool, _option("Model", "--pairwise/--no-pairwise", help="Join clean and noisy labels.")
+    ] = DEFAULTS["pairwise"]
+    noisy_link: Annotated[
+        bool,
+        _option("Model", "--noisy-link/--no-noisy-link", help="Join input and noisy labels."),
+    ] = DEFAULTS["noisy_link"]
+    hidden_layers: Annotated[
+        str,
+        _option("Model", "--hidden-layers", metavar="WIDTHS", help='The network\'s: "256,128".'),
+    ] = ",".join(map(str, DEFAULTS["hidden_layers"]))
+    alpha_start: Annotated[
+        float, _option("Training", "--alpha-start", min=0, help="The auxiliary's first weight.")
+    ] = DEFAULTS["alpha_start"]
+    alpha_end: Annotated[
+        float, _option("Training", "--alpha-end", min=0, help="The auxiliary's last weight.")
+    ] = DEFAULTS["alpha_end"]
+    alpha_epochs: Annotated[
+        float, _option("Training", "--alpha-epochs", min=0, help="Epochs from first to last.")
+    ] = DEFAULTS["alpha_epochs"]
+    chains: Annotated[
+        int, _option("Training", "--chains", min=1, help="Gibbs chains a row.")
+    ] = DEFAULTS["chains"]
+    sweeps: Annotated[
+        int, _option("Training", "--sweeps", min=1, help="Gibbs sweeps an update.")
+    ] = DEFAULTS["sweeps"]
+    epochs: Annotated[
+        int, _option("Training", "--epochs", min=1, help="Passes over the rows at most.")
+    ] = DEFAULTS["epochs"]
+    patience: Annotated[
+        int, _option("Training", "--patience", min=1, help="Epochs without a better score.")
+    ] = DEFAULTS["patience"]
+    batch_size: Annotated[
+        int, _option("Training", "--batch-size", min=2, help="Rows an update.")
+    ] = DEFAULTS["batch_size"]
+    learning_rate: Annotated[
+        float, _option("Training", "--learning-rate", min=0, help="Adam's step size.")
+    ] = DEFAULTS["learning_rate"]
+    validation_fraction: Annotated[
+        float,
+        _option(
+            "Training",
+            "--validation-fraction",
+            min=0,
+            max=0.9,
+            help="Share of the verified rows that chooses the epoch, without validation rows.",
+        ),
+    ] = DEFAULTS["validation_fraction"]
+    checkpoints: Annotated[
+        Path | None,
+        _option("Training", "--checkpoints", metavar="DIR", help="Keep training's checkpoints."),
+    ] = DEFAULTS["checkpoints"]
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where results go."""
+
+    out: Annotated[
+        Path, _option("Output", "--out", metavar="DIR", help="The results' folder.")
+    ]
+    overwrite: Annotated[
+        bool, _option("Output", "--overwrite", help="Replace results that are there.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class TableOutput(OutputOptions):
+    """Where results go, and as which kind of table."""
+
+    format: Annotated[Format, _option("Output", "--format", help="The table's kind.")] = (
+        Format.PARQUET
+    )
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What every command has."""
+
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")] = 0
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False
+    progress: Annotated[
+        bool | None,
+        typer.Option(
+            "--progress/--no-progress",
+            help="Show what is going on; by default on a terminal.",
+            show_default=False,
+        ),
+    ] = None
+
+
+def grouped(function: Callable[..., None]) -> Callable[..., None]:
+    """A command for Typer from a function that takes groups of options.
+
+    Typer wants one parameter for each option. The command has one for each field of the function's
+    dataclasses, and puts the dataclasses together again.
+    """
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for name, hint in get_type_hints(function, include_extras=True).items():
+        if name == "return":
+            continue
+        if not is_dataclass(hint):
+            parameters.append(_parameter(name, hint, inspect.Parameter.empty))
+            continue
+        groups[name] = hint
+        hints = get_type_hints(hint, include_extras=True)
+        for field in fields(hint):
+            default = inspect.Parameter.empty if field.default is MISSING else field.default
+            parameters.append(_parameter(field.name, hints[field.name], default))
+
+    @wraps(function)
+    def command(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        function(**values)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, annotation=annotation, default=default)

@@ -1,0 +1,188 @@
+"""Which column plays which part, and how its cells are read: told by options, kept in the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from latentlabels.cli.options import ApplyColumns, CellOptions, FitColumns
+from latentlabels.data.cells import CellForm, Kind, cell_form
+from latentlabels.data.columns import column_of
+from latentlabels.data.labels import Vocabulary
+from latentlabels.errors import ModelFolderError, TableError
+from latentlabels.estimator import RobustClassifier
+
+ID_COLUMN = "id"
+PROVENANCE_KEY = "columns"
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Columns by the part they play; None for a part that no column plays.
+
+    Attributes:
+        input: columns of inputs.
+        noisy: columns of noisy labels.
+        noisy_forms: how each of these is read.
+        clean: column of clean labels.
+        clean_form: how it is read.
+        verified: column that says which rows are verified.
+        split: column that says which part of the data a row is in.
+        id: column that names the rows.
+    """
+
+    input: list[str]
+    noisy: list[str]
+    noisy_forms: list[CellForm]
+    clean: str | None = None
+    clean_form: CellForm | None = None
+    verified: str | None = None
+    split: str | None = None
+    id: str | None = None
+
+    def provenance(self) -> dict[str, Any]:
+        """What a model's folder keeps of the roles it was fitted with."""
+        return {PROVENANCE_KEY: asdict(self)}
+
+
+def roles_for_fitting(table: pa.Table, columns: FitColumns, cells: CellOptions) -> Roles:
+    """The roles that options give to a table's columns.
+
+    Raises:
+        TableError: an unknown column, one that is named twice, or verified rows without clean ones.
+    """
+    clean_form = None
+    if columns.clean is not None:
+        clean_form = cell_form(
+            table, columns.clean, delimiter=cells.delimiter, kind=cells.clean_kind
+        )
+    roles = Roles(
+        input=columns.input,
+        noisy=columns.noisy,
+        noisy_forms=[
+            cell_form(table, name, delimiter=cells.delimiter, kind=cells.noisy_kind)
+            for name in columns.noisy
+        ],
+        clean=columns.clean,
+        clean_form=clean_form,
+        verified=columns.verified,
+        split=columns.split,
+        id=_id(table, columns.id),
+    )
+    _check(table, roles)
+    return roles
+
+
+def roles_for_applying(
+    table: pa.Table, model: RobustClassifier, columns: ApplyColumns, delimiter: str | None
+) -> Roles:
+    """The roles of fitting, where options do not say otherwise.
+
+    The table need not have the columns of clean labels, verified rows and splits that fitting had.
+    Where it can no longer be told which rows are verified, no clean label is read.
+
+    Raises:
+        TableError: an unknown column, or as many noisy ones as the model does not expect.
+    """
+    fitted = fitted_roles(model)
+    noisy = columns.noisy or fitted.noisy
+    kinds = [_kind(vocabulary) for vocabulary in model.noisy_space_.vocabularies]
+    if len(noisy) != len(kinds):
+        raise TableError(
+            f"The model was fitted on {len(kinds)} noisy columns, got {len(noisy)}. "
+            "Name them with --noisy, in the order of fitting."
+        )
+    delimiters = [form.delimiter for form in fitted.noisy_forms] or [None] * len(kinds)
+    verified = columns.verified or _if_there(table, fitted.verified)
+    clean = columns.clean
+    if clean is None and (verified is not None or fitted.verified is None):
+        clean = _if_there(table, fitted.clean)
+    clean_form = None
+    if clean is not None:
+        known = fitted.clean_form.delimiter if fitted.clean_form else None
+        kind = _kind(model.clean_space_.vocabularies[0])
+        clean_form = cell_form(table, clean, delimiter=delimiter or known, kind=kind)
+    roles = Roles(
+        input=columns.input or fitted.input,
+        noisy=noisy,
+        noisy_forms=[
+            cell_form(table, name, delimiter=delimiter or known, kind=kind)
+            for name, known, kind in zip(noisy, delimiters, kinds, strict=True)
+        ],
+        clean=clean,
+        clean_form=clean_form,
+        verified=verified,
+        split=columns.split or _if_there(table, fitted.split),
+        id=_id(table, columns.id or _if_there(table, fitted.id)),
+    )
+    _check(table, roles)
+    return roles
+
+
+def roles_for_predicting(
+    table: pa.Table, model: RobustClassifier, columns: Sequence[str] | None, id_column: str | None
+) -> Roles:
+    """Inputs and names of rows, as in fitting where options do not say otherwise."""
+    fitted = fitted_roles(model)
+    roles = Roles(
+        input=list(columns or fitted.input),
+        noisy=[],
+        noisy_forms=[],
+        id=_id(table, id_column or _if_there(table, fitted.id)),
+    )
+    _check(table, roles)
+    return roles
+
+
+def fitted_roles(model: RobustClassifier) -> Roles:
+    """The roles a model was fitted with; none where its folder does not say.
+
+    Raises:
+        ModelFolderError: what it says are no roles.
+    """
+    provenance = model.provenance_
+    if PROVENANCE_KEY not in provenance:
+        return Roles([], [], [])
+    try:
+        known = dict(provenance[PROVENANCE_KEY])
+        known["noisy_forms"] = [_form(form) for form in known["noisy_forms"]]
+        known["clean_form"] = known["clean_form"] and _form(known["clean_form"])
+        return Roles(**known)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFolderError(
+            f"model.json does not describe the columns of fitting ({error!r}). Fit the model anew."
+        ) from error
+
+
+def _check(table: pa.Table, roles: Roles) -> None:
+    if not roles.input:
+        raise TableError("The model does not say what its inputs are: name them with --input.")
+    if roles.verified is not None and roles.clean is None:
+        raise TableError("--verified says whose clean labels may be read: name them with --clean.")
+    for option, names in (("--input", roles.input), ("--noisy", roles.noisy)):
+        for name in names:
+            column_of(table, name)
+            if names.count(name) > 1:
+                raise TableError(f"{option} {name} is given twice. Name each column once.")
+    for name in (roles.clean, roles.verified, roles.split, roles.id):
+        if name is not None:
+            column_of(table, name)
+
+
+def _id(table: pa.Table, name: str | None) -> str | None:
+    return name if name is not None else _if_there(table, ID_COLUMN)
+
+
+def _if_there(table: pa.Table, name: str | None) -> str | None:
+    return name if name in table.column_names else None
+
+
+def _kind(vocabulary: Vocabulary) -> Kind:
+    return Kind.MULTICLASS if vocabulary.exclusive else Kind.MULTILABEL
+
+
+def _form(known: dict[str, Any]) -> CellForm:
+    return CellForm(Kind(known["kind"]), known["delimiter"])

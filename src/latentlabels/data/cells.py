@@ -1,0 +1,181 @@
+"""Label cells: lists, texts with names between delimiters, or single names.
+
+In a text column a cell in brackets is read as a JSON list, which is how a CSV of ours holds one.
+Numbers become their text. An empty cell is a missing label; `[]` says that there is none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Final, TypeAlias
+
+import pyarrow as pa
+
+from latentlabels.data.columns import column_of
+from latentlabels.errors import TableError
+
+DELIMITERS: Final = (";", "|", ",")
+
+
+class Kind(StrEnum):
+    """Any number of labels a row, or one class; or whichever the cells look like."""
+
+    AUTO = "auto"
+    MULTILABEL = "multilabel"
+    MULTICLASS = "multiclass"
+
+
+MultiLabel: TypeAlias = list[list[str] | None]
+MultiClass: TypeAlias = list[str | None]
+Labels: TypeAlias = MultiLabel | MultiClass | dict[str, MultiLabel | MultiClass]
+
+
+@dataclass(frozen=True)
+class CellForm:
+    """How the cells of a column are to be read.
+
+    Attributes:
+        kind: any number of names a cell, or one; not auto.
+        delimiter: what stands between names in a text; None where a text is one name.
+    """
+
+    kind: Kind
+    delimiter: str | None
+
+
+def label_cells(
+    table: pa.Table, columns: Sequence[str], *, delimiter: str | None = None, kind: Kind = Kind.AUTO
+) -> Labels:
+    """The labels of every row.
+
+    Args:
+        table: the table.
+        columns: one column, or several that label the same rows, such as several annotators.
+        delimiter: what stands between names in a text; by default the first of ; | , that occurs in
+            a column without lists.
+        kind: of label; auto takes lists and delimited texts for multi-label, all else for
+            multiclass.
+
+    Returns:
+        For one column, lists of names, or single names if multiclass, None where a cell is empty;
+        for several, these by column.
+
+    Raises:
+        TableError: an unknown column, a value that is no label, or several names where there is one
+            class.
+    """
+    read = {
+        name: read_labels(table, name, cell_form(table, name, delimiter=delimiter, kind=kind))
+        for name in columns
+    }
+    return read if len(columns) > 1 else read[columns[0]]
+
+
+def cell_form(
+    table: pa.Table, column: str, *, delimiter: str | None = None, kind: Kind = Kind.AUTO
+) -> CellForm:
+    """How a column's cells are to be read, found out where it is not said.
+
+    Arguments and errors are those of `label_cells`.
+    """
+    if delimiter == "":
+        raise TableError("A delimiter is at least one character, got none.")
+    cells = column_of(table, column)
+    values = cells.to_pylist()
+    texts = [value for value in values if isinstance(value, str)]
+    lists = [value for value in values if isinstance(value, list)]
+    lists += [value for value in map(_json_list, texts) if value is not None]
+    listed = bool(lists) or pa.types.is_nested(cells.type)
+    # An empty list says "no label" in a column of delimited texts too.
+    if delimiter is None and not any(lists) and kind != Kind.MULTICLASS:
+        delimiter = next((d for d in DELIMITERS if any(d in text for text in texts)), None)
+    if kind == Kind.AUTO:
+        several = listed or delimiter is not None
+        kind = Kind.MULTILABEL if several else Kind.MULTICLASS
+    return CellForm(kind, delimiter)
+
+
+def read_labels(table: pa.Table, column: str, form: CellForm) -> MultiLabel | MultiClass:
+    """A column's labels in the given form; returned and raised is what `label_cells` says."""
+    places = [f"row {row} of column {column!r}" for row in range(table.num_rows)]
+    cells = [
+        names_in(value, form.delimiter, place)
+        for value, place in zip(column_of(table, column).to_pylist(), places, strict=True)
+    ]
+    if form.kind == Kind.MULTILABEL:
+        return cells
+    return [_one_name(cell, place) for cell, place in zip(cells, places, strict=True)]
+
+
+def names_in(value: Any, delimiter: str | None, place: str = "the cell") -> list[str] | None:
+    """The names in a cell, stripped and each once, in their order; None for an empty cell.
+
+    Args:
+        value: the cell.
+        delimiter: what stands between names in a text, or None.
+        place: where the cell is, for errors.
+
+    Raises:
+        TableError: a value that is no label.
+    """
+    if value is None or value != value or (isinstance(value, str) and not value.strip()):
+        return None  # NaN is not itself
+    parts: Iterable[Any]
+    if isinstance(value, list):
+        parts = value
+    elif isinstance(value, str):
+        parts = _parts(value, delimiter, place)
+    else:
+        parts = [value]
+    names = (_name(part, place) for part in parts if part is not None)
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _parts(text: str, delimiter: str | None, place: str) -> list[Any]:
+    listed = _json_list(text)
+    if listed is not None:
+        return listed
+    if text.strip().startswith(("['", '["')):
+        raise TableError(
+            f"{text[:40]!r} in {place} (rows count from 0) looks like a list and is not JSON. "
+            f"Write lists as JSON, or names with one of {' '.join(DELIMITERS)} between them."
+        )
+    return [text] if delimiter is None else text.split(delimiter)
+
+
+def _json_list(text: str) -> list[Any] | None:
+    stripped = text.strip()
+    if not (stripped.startswith("[") and stripped.endswith("]")):
+        return None
+    try:
+        value = json.loads(stripped)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, list) else None
+
+
+def _name(value: Any, place: str) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, str | int | float | Decimal):
+        return str(value).strip()
+    raise TableError(
+        f"A label is a text or a number, got {str(value)[:40]!r} in {place} (rows count from 0)."
+    )
+
+
+def _one_name(cell: list[str] | None, place: str) -> str | None:
+    if not cell:
+        return None
+    if len(cell) > 1:
+        raise TableError(
+            f"One class is wanted, got {len(cell)} labels in {place} (rows count from 0). "
+            "Leave one, or read the column as multilabel."
+        )
+    return cell[0]

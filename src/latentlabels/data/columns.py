@@ -1,0 +1,214 @@
+"""Columns of a table: an example's numbers, which rows are verified, what part a row is in."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from latentlabels.errors import TableError
+
+COLUMNS_NAMED: Final = 12
+FLAGS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+SPLITS: Final = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+
+
+def column_of(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """A column by its name.
+
+    Raises:
+        TableError: there is none; the message names those that are spelled alike.
+    """
+    if name in table.column_names:
+        return table.column(name)
+    close = difflib.get_close_matches(name, table.column_names)
+    if close:
+        hint = f"Did you mean {' or '.join(map(repr, close))}?"
+    else:
+        shown = ", ".join(table.column_names[:COLUMNS_NAMED])
+        more = len(table.column_names) - COLUMNS_NAMED
+        hint = f"Its columns are {shown}" + (f" and {more} more." if more > 0 else ".")
+    raise TableError(f"The table has no column {name!r}. {hint}")
+
+
+def input_matrix(table: pa.Table, columns: Sequence[str]) -> NDArray[np.float32]:
+    """The numbers of every example, (rows, inputs).
+
+    Args:
+        table: the table.
+        columns: columns of numbers, each one input, or of vectors, whose numbers stand side by
+            side. Text is read as numbers: one, or several between spaces or semicolons, or a JSON
+            list.
+
+    Raises:
+        TableError: an unknown column, text that is no number, an empty cell, a number that is not
+            finite, vectors of different lengths.
+    """
+    return np.hstack([_numbers(column_of(table, name), name) for name in columns])
+
+
+def flags(table: pa.Table, column: str) -> NDArray[np.bool_]:
+    """Which rows a column says yes to, (rows,).
+
+    Yes and no are booleans, 1 and 0, or the texts true, yes, false and no; an empty cell is no.
+
+    Raises:
+        TableError: an unknown column or another value.
+    """
+    values = []
+    for row, value in enumerate(column_of(table, column).to_pylist()):
+        text = "no" if value is None else _spelled(value)
+        if text not in FLAGS:
+            raise TableError(
+                f"Column {column!r} says which rows are verified, with true or false, yes or no, "
+                f"1 or 0; row {row} has {value!r} (rows count from 0)."
+            )
+        values.append(FLAGS[text])
+    return np.array(values, dtype=np.bool_)
+
+
+def splits(table: pa.Table, column: str) -> NDArray[np.str_]:
+    """Which part of the data each row is in: "train", "validation" or "test", (rows,).
+
+    Other words for the same are training, val, valid and dev.
+
+    Raises:
+        TableError: an unknown column or another value.
+    """
+    values = []
+    for row, value in enumerate(column_of(table, column).to_pylist()):
+        text = _spelled(value)
+        if text not in SPLITS:
+            raise TableError(
+                f"Column {column!r} says which part a row is in, with train, validation or test; "
+                f"row {row} has {value!r} (rows count from 0)."
+            )
+        values.append(SPLITS[text])
+    return np.array(values)
+
+
+def _spelled(value: object) -> str:
+    """A cell in small letters; a whole number in floating point like the number."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip().lower()
+
+
+def _numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float32]:
+    """One column's numbers, (rows, its inputs)."""
+    if column.null_count:
+        row = column.is_null().to_numpy().argmax()
+        raise _cannot_use(name, row, "is empty", "Fill it in, or leave the row out.")
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        cells = [_from_text(text, name, row) for row, text in enumerate(column.to_pylist())]
+        lengths = np.array([len(cell) for cell in cells])
+        _require_one_length(lengths, name)
+        values = np.array(cells)
+    elif (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    ):
+        lengths = pc.list_value_length(column).to_numpy()
+        _require_one_length(lengths, name)
+        flat = pc.list_flatten(column)
+        if not _is_number(flat.type):
+            raise _no_numbers(name, kind)
+        if flat.null_count:
+            row = flat.is_null().to_numpy().argmax() // lengths[0]
+            raise _cannot_use(name, row, "lacks a number", "Fill it in, or leave the row out.")
+        values = _as_float64(flat).reshape(len(lengths), -1)
+    elif _is_number(kind):
+        values = _as_float64(column)[:, None]
+    else:
+        raise _no_numbers(name, kind)
+    return _finite(values, name)
+
+
+def _from_text(text: str, name: str, row: int) -> list[float]:
+    """The numbers of a text: `0.5`, `0.5 1e-3`, `0.5;1e-3`, `[0.5, 1e-3]`."""
+    stripped = text.strip()
+    bracketed = stripped.startswith("[") and stripped.endswith("]")
+    parts = re.split(r"[\s,]+" if bracketed else r"[\s;]+", stripped.strip("[] \t\r\n"))
+    try:
+        return [float(part) for part in parts]
+    except ValueError:
+        raise _cannot_use(
+            name,
+            row,
+            f"holds {_short(text)}",
+            "An input is a number, or a vector: a list, or numbers between spaces or semicolons.",
+        ) from None
+
+
+def _require_one_length(lengths: NDArray[np.int64], name: str) -> None:
+    odd = np.flatnonzero(lengths != lengths[0])
+    if len(odd):
+        raise _cannot_use(
+            name,
+            odd[0],
+            f"has {lengths[odd[0]]} numbers, row 0 has {lengths[0]}",
+            "Vectors need one length.",
+        )
+    if lengths[0] == 0:
+        raise TableError(
+            f"Column {name!r} holds empty vectors. An input needs at least one number."
+        )
+
+
+def _finite(values: NDArray[np.float64], name: str) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    wrong = np.argwhere(~np.isfinite(single))
+    if len(wrong):
+        row, place = wrong[0]
+        where = f" at place {place} of its vector" if values.shape[1] > 1 else ""
+        raise _cannot_use(
+            name,
+            row,
+            f"is {values[row, place]:g}{where}",
+            "Inputs need finite numbers of single precision: correct it, or leave the row out.",
+        )
+    return single
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_decimal(kind)
+    )
+
+
+def _as_float64(values: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
+    numbers: NDArray[np.float64] = values.cast(pa.float64(), safe=False).to_numpy()
+    return numbers
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:39] + "…")
+
+
+def _cannot_use(name: str, row: int, what: str, remedy: str) -> TableError:
+    return TableError(f"Row {row} of input column {name!r} {what} (rows count from 0). {remedy}")
+
+
+def _no_numbers(name: str, kind: pa.DataType) -> TableError:
+    return TableError(
+        f"Input column {name!r} holds {kind}, and an input is numbers or vectors of numbers. "
+        "Turn images, texts and dates into numbers first."
+    )

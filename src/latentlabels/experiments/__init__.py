@@ -1,0 +1,1 @@
+"""Comparisons under one protocol, and the demo."""

@@ -1,0 +1,124 @@
+"""The demo: noisy tags of digit scenes in, a classifier and cleaned labels out, beside what it is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from latentlabels.data.digits import DIGIT_NAMES, Scenes, digit_scenes
+from latentlabels.estimator import RobustClassifier
+from latentlabels.experiments.protocol import Method, Outcome, Task, recovery_of_auxiliary, run_method
+from latentlabels.report.gallery import gallery_row, save_gallery
+
+METHODS = {
+    "verified_only": "verified rows only",
+    "mapped": "noisy names mapped by hand",
+    "model": "latentlabels",
+    "all_clean": "all labels clean",
+}
+SHOWN_SCENES = 12
+
+
+def run_demo(out: Path | None, seed: int, console: Console) -> dict[str, dict[str, float]]:
+    """Fit four classifiers on the embedded scenes and print what each is worth.
+
+    Args:
+        out: a folder for the scenes' table, the cleaned table, the model, the scores and a picture.
+        seed: of the scenes and of training.
+        console: where to print.
+
+    Returns:
+        `test_map` of each method and `recovery_map` of the auxiliary and the model, in per cent.
+    """
+    scenes = digit_scenes(seed=seed)
+    task = scenes_task(scenes)
+    console.print(
+        f"{len(task.rows('train')):,} training scenes with tags, {scenes.verified.sum():,} of them "
+        f"verified; {len(task.rows('test')):,} scenes to test on."
+    )
+    outcomes: dict[str, Outcome] = {}
+    classifiers: dict[str, RobustClassifier] = {}
+    for role, name in METHODS.items():
+        with console.status(f"Fitting a classifier: {name}"):
+            outcome, classifier = run_method(task, Method(name, role), seed)
+        assert classifier is not None
+        outcomes[role], classifiers[role] = outcome, classifier
+        console.print(f"  {name}: fitted in {outcome.seconds:.0f} s")
+    model = classifiers["model"]
+    scores = demo_scores(outcomes, recovery_of_auxiliary(task, model))
+    console.print(scores_table(scores))
+    if out is not None:
+        keep(out, scenes, task, model, {**scores, "seed": seed}, console)
+    return scores
+
+
+def scenes_task(scenes: Scenes) -> Task:
+    """The scenes under the protocol, pixels as input."""
+    return Task(
+        scenes.images.reshape(len(scenes.images), -1),
+        [list(tags) for tags in scenes.tags],
+        [list(labels) for labels in scenes.labels],
+        np.array(scenes.split),
+        scenes.verified,
+    )
+
+
+def demo_scores(outcomes: Mapping[str, Outcome], auxiliary: float) -> dict[str, dict[str, float]]:
+    """`test_map` and `recovery_map`, in per cent."""
+    test = {role: 100 * outcome.test for role, outcome in outcomes.items() if outcome.test}
+    recovery = outcomes["model"].recovery
+    assert recovery is not None
+    return {
+        "test_map": test,
+        "recovery_map": {"auxiliary": 100 * auxiliary, "model": 100 * recovery},
+    }
+
+
+def scores_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
+    """The scores for a terminal."""
+    table = Table(title="Mean average precision, %", title_justify="left")
+    table.add_column("trained on")
+    table.add_column("new scenes", justify="right")
+    table.add_column("cleaned tags", justify="right")
+    test, recovery = scores["test_map"], scores["recovery_map"]
+    table.add_row("(tags alone, no picture)", "", f"{recovery['auxiliary']:.1f}")
+    for role, name in METHODS.items():
+        cleaned = f"{recovery['model']:.1f}" if role == "model" else ""
+        style = "bold" if role == "model" else ""
+        table.add_row(name, f"{test[role]:.1f}", cleaned, style=style)
+    return table
+
+
+def keep(
+    out: Path,
+    scenes: Scenes,
+    task: Task,
+    model: RobustClassifier,
+    metrics: Mapping[str, Any],
+    console: Console,
+) -> None:
+    """Leave the scenes, the cleaned table, the model, the scores and a picture in a folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    readable = [task.clean[row] if known else None for row, known in enumerate(task.verified)]
+    cleaned = model.clean(task.x, task.noisy, readable)
+    write_table_atomically(scenes.to_table(), out / "scenes.parquet", "parquet")
+    ids = pa.table({"id": np.arange(len(cleaned))})
+    write_table_atomically(cleaned_table(ids, cleaned), out / "cleaned.parquet", "parquet")
+    model.save(out / "model", provenance={"command": "latentlabels demo", "seed": metrics["seed"]})
+    write_json_atomically(metrics, out / "metrics.json")
+    changed = np.flatnonzero(cleaned.changed & ~cleaned.verified)[:SHOWN_SCENES]
+    rows = [
+        gallery_row(scenes.images[row], cleaned.given[row], cleaned.proposed[row], DIGIT_NAMES)
+        for row in changed
+    ]
+    save_gallery(out / "scenes.png", rows, title="The first scenes whose labels were changed")
+    console.print(
+        f"{out}/ now holds scenes.parquet (the tagged scenes), cleaned.parquet, model/, "
+        "metrics.json and scenes.png."
+    )

@@ -1,0 +1,242 @@
+"""One protocol for every method: the same rows, the same verified rows, the same network, the same
+choice of epoch.
+
+Clean labels of unverified training rows score label recovery and nothing else, those of validation
+rows choose the epoch, those of test rows give the final figure. `Task` hands each method only what
+it may read.
+
+Source: Vahdat (2017), section 4.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from latentlabels.auxiliary.choice import fit_auxiliary
+from latentlabels.auxiliary.pairs import Pairs
+from latentlabels.data.labels import LabelSpace, encode, read_columns
+from latentlabels.estimator import RobustClassifier
+from latentlabels.evaluation.metrics import score
+
+Cells = Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A table under the protocol.
+
+    Attributes:
+        x: examples, (rows, inputs).
+        noisy: given labels of every row, as names or classes.
+        clean: clean labels of every row, in the same kind of cells.
+        split: "train", "validation" or "test" for every row.
+        verified: training rows whose clean labels a method may read, (rows,).
+    """
+
+    x: NDArray[np.float32]
+    noisy: Cells
+    clean: Cells
+    split: NDArray[np.str_]
+    verified: NDArray[np.bool_]
+
+    def rows(self, split: str) -> NDArray[np.intp]:
+        """Row numbers of one part."""
+        return np.flatnonzero(self.split == split)
+
+    def clean_of(self, rows: NDArray[np.intp]) -> list[Any]:
+        """Clean labels of some rows."""
+        return [self.clean[row] for row in rows]
+
+    def noisy_of(self, rows: NDArray[np.intp]) -> list[Any]:
+        """Noisy labels of some rows."""
+        return [self.noisy[row] for row in rows]
+
+    def readable(self, rows: NDArray[np.intp]) -> list[Any]:
+        """Clean labels of some training rows, None where they are not verified."""
+        return [self.clean[row] if self.verified[row] else None for row in rows]
+
+    def validation(self) -> tuple[NDArray[np.float32], list[Any]]:
+        """Examples and clean labels of the validation rows."""
+        rows = self.rows("validation")
+        return self.x[rows], self.clean_of(rows)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method reached.
+
+    Attributes:
+        test: score of p(ŷ | x) on the test rows, from 0 to 1; None for an auxiliary, which has no
+            p(ŷ | x).
+        recovery: score of the cleaned labels of the unverified training rows; None where they were
+            trained on.
+        seconds: time to fit.
+        epoch: the epoch that was kept.
+    """
+
+    test: float | None
+    recovery: float | None
+    seconds: float
+    epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method by name.
+
+    Attributes:
+        name: its name in tables.
+        role: "model", or the labels that a plain classifier is trained on ("verified", "mapped",
+            "all_clean"), or "auxiliary".
+        settings: arguments of `RobustClassifier`, or the auxiliary's kind and hidden units.
+    """
+
+    name: str
+    role: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_method(task: Task, method: Method, seed: int) -> tuple[Outcome, RobustClassifier | None]:
+    """Fit and score one method.
+
+    Returns:
+        The outcome and, but for an auxiliary, the fitted classifier.
+    """
+    started = time.perf_counter()
+    if method.role == "auxiliary":
+        recovery = _auxiliary_recovery(task, method.settings, seed)
+        return Outcome(None, recovery, time.perf_counter() - started), None
+    train = task.rows("train")
+    classifier = RobustClassifier(random_state=seed, **method.settings)
+    if method.role == "model":
+        labels = task.readable(train)
+    else:
+        # A plain classifier: every row is verified, and nothing joins the noisy labels to the clean
+        # ones.
+        classifier.set_params(pairwise=False, auxiliary="regression", hidden=0, noisy_link=False)
+        if method.role == "verified":
+            train = train[task.verified[train]]
+        labels = task.clean_of(train)
+        if method.role == "mapped":
+            classifier.set_params(clean_labels=_vocabulary(task))
+            labels = mapped_by_name(task.noisy_of(train), _vocabulary(task))
+    classifier.fit(task.x[train], task.noisy_of(train), labels, validation=task.validation())
+    seconds = time.perf_counter() - started
+    test = task.rows("test")
+    return Outcome(
+        classifier.score(task.x[test], task.clean_of(test)),
+        _recovery(task, classifier, method.role),
+        seconds,
+        classifier.history_.best_epoch,
+    ), classifier
+
+
+def mapped_by_name(noisy: Cells, vocabulary: Sequence[Any]) -> list[Any]:
+    """The noisy names that are names of clean labels, without regard to case; the rest is
+    ignored."""
+    clean = {str(name).casefold(): name for name in vocabulary}
+    return [
+        [clean[key] for key in (str(n).casefold() for n in cell) if key in clean] for cell in noisy
+    ]
+
+
+def names_in_common(task: Task) -> int:
+    """How many clean labels some noisy label names."""
+    named = mapped_by_name(task.noisy_of(task.rows("train")), _vocabulary(task))
+    return len({name for cell in named for name in cell})
+
+
+def paper_methods(hidden: int, settings: Mapping[str, Any]) -> list[Method]:
+    """The variants of the paper's Figure 2 and α = 0, as the paper trains them.
+
+    Args:
+        hidden: hidden units, where a variant has them.
+        settings: arguments of `RobustClassifier` that all share.
+    """
+    paper = {
+        **settings,
+        "auxiliary": "rbm",
+        "start": "zero",
+        "alpha_start": 8.0,
+        "alpha_end": 1.0,
+        "alpha_epochs": 10.0,
+    }
+    linked = {**paper, "noisy_link": True}
+    full = {**paper, "hidden": hidden}
+    return [
+        Method("paper: no pairwise terms", "model", {**paper, "pairwise": False}),
+        Method("paper: no hidden units", "model", linked),
+        Method("paper: hidden units", "model", {**linked, "hidden": hidden}),
+        Method("paper: hidden units, no x–y link", "model", full),
+        Method(
+            "paper: the same, α = 0",
+            "model",
+            {**full, "alpha_start": 0.0, "alpha_end": 0.0, "alpha_epochs": 0.0},
+        ),
+    ]
+
+
+def recovery_of_auxiliary(task: Task, classifier: RobustClassifier) -> float:
+    """Recovery score of a fitted classifier's auxiliary alone, which never looks at x."""
+    rows = task.rows("train")
+    rows = rows[~task.verified[rows]]
+    given = encode(read_columns(task.noisy_of(rows)), classifier.noisy_space_)
+    probabilities = classifier.model_.auxiliary.clean_mean(torch.from_numpy(given.toarray()))
+    return _score(task, classifier.clean_space_, rows, probabilities.numpy())
+
+
+def _recovery(task: Task, classifier: RobustClassifier, role: str) -> float | None:
+    """Cleaned labels against the truth: q for the model, p(ŷ | x) for a classifier that has no
+    q."""
+    rows = task.rows("train")
+    rows = rows[~task.verified[rows]]
+    if role == "all_clean" or len(rows) == 0:
+        return None
+    if role == "model":
+        probabilities = classifier.clean(task.x[rows], task.noisy_of(rows)).probabilities
+    else:
+        probabilities = classifier.predict_proba(task.x[rows])
+    return _score(task, classifier.clean_space_, rows, probabilities)
+
+
+def _auxiliary_recovery(task: Task, settings: Mapping[str, Any], seed: int) -> float:
+    train = task.rows("train")
+    noisy = read_columns(task.noisy_of(train))
+    clean = read_columns(task.readable(train))
+    noisy_space, clean_space = (
+        LabelSpace(("",), (columns[""].vocabulary(),)) for columns in (noisy, clean)
+    )
+    states = encode(noisy, noisy_space)
+    known = task.verified[train]
+    pairs = Pairs(
+        noisy_space.units,
+        clean_space.units,
+        states[np.flatnonzero(known)],
+        encode(clean, clean_space, what="clean")[np.flatnonzero(known)].toarray(),
+    )
+    auxiliary, _ = fit_auxiliary(pairs, **settings, seed=seed)
+    rest = states[np.flatnonzero(~known)].toarray()
+    probabilities = auxiliary.clean_mean(torch.from_numpy(rest)).numpy()
+    return _score(task, clean_space, train[~known], probabilities)
+
+
+def _score(
+    task: Task, space: LabelSpace, rows: NDArray[np.intp], probabilities: NDArray[Any]
+) -> float:
+    truth = encode(read_columns(task.clean_of(rows)), space, unknown="ignore").toarray()
+    return score(space.units, truth, probabilities)
+
+
+def _vocabulary(task: Task) -> list[Any]:
+    """The clean labels that may be read."""
+    rows = np.concatenate([task.rows("train"), task.rows("validation")])
+    may = task.verified[rows] | (task.split[rows] == "validation")
+    cells = [task.clean[row] for row in rows[may]]
+    return list(read_columns(cells)[""].vocabulary().names)

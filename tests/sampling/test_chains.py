@@ -1,0 +1,72 @@
+"""Persistent chains: one bit a unit, each row by itself."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from latentlabels.sampling.chains import ChainStore, pack_bits, unpack_bits
+from torch import Tensor
+
+sizes = st.integers(1, 40)
+
+
+def some_states(*shape: int, seed: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < 0.5
+
+
+@given(sizes, sizes, st.integers(0, 1000))
+def test_packing_loses_nothing(rows: int, units: int, seed: int) -> None:
+    states = some_states(rows, units, seed=seed)
+    for dtype in (torch.bool, torch.float32, torch.float64):
+        packed = pack_bits(states.to(dtype))
+        assert packed.dtype == torch.uint8
+        assert packed.shape == (rows, -(-units // 8))
+        assert torch.equal(unpack_bits(packed, units), states)
+
+
+def test_the_lowest_bit_is_the_first_unit() -> None:
+    states = torch.zeros(10)
+    states[[0, 2, 9]] = 1
+    assert pack_bits(states).tolist() == [0b101, 0b10]
+
+
+@given(st.lists(st.integers(0, 9), unique=True), st.integers(1, 4), sizes, st.integers(0, 1000))
+def test_writing_some_rows_leaves_the_others(
+    rows: list[int], chains: int, latent: int, seed: int
+) -> None:
+    store = ChainStore(10, chains, latent)
+    before = some_states(10, chains, latent, seed=seed)
+    after = some_states(len(rows), chains, latent, seed=seed + 1)
+    store.write(torch.arange(10), before, torch.arange(10))
+    chosen = torch.tensor(rows, dtype=torch.int64)
+    store.write(chosen, after.float(), torch.full_like(chosen, 77))
+
+    states, done = store.read(torch.arange(10))
+    expected, expected_done = before.clone(), torch.arange(10)
+    expected[chosen], expected_done[chosen] = after, 77
+    assert torch.equal(states, expected)
+    assert torch.equal(done, expected_done)
+
+
+def test_rows_come_in_the_order_they_are_asked_for() -> None:
+    store = ChainStore(5, 2, 3)
+    states = some_states(5, 2, 3, seed=0)
+    store.write(torch.tensor([4, 0, 2]), states[:3], torch.tensor([40, 0, 20]))
+    read, done = store.read(torch.tensor([2, 4]))
+    assert torch.equal(read, states[[2, 0]])
+    assert done.tolist() == [20, 40]
+
+
+def test_a_new_store_has_done_no_sweeps() -> None:
+    store = ChainStore(rows=3, chains=2, latent=5)
+    assert store.chains == 2
+    assert not store.read(torch.arange(3))[1].any()
+
+
+def test_a_unit_takes_one_bit() -> None:
+    """The paper's COCO set-up: 87,000 rows of 50 chains of 273 units, 35 bytes a chain."""
+    with torch.device("meta"):
+        store = ChainStore(rows=87_000, chains=50, latent=273)
+    assert store.bits.nbytes == 87_000 * 50 * 35
+    assert 150e6 < store.bits.nbytes < 153e6

@@ -1,0 +1,181 @@
+"""Sweeps: the fused path gives the reference's states, whatever the batch and whoever runs it.
+
+That both follow the model's law is tested in statistical/test_sampler.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from latentlabels.model.pairwise import Fields, PairwiseCRF
+from latentlabels.model.units import Bernoulli, Categorical, Joint
+from latentlabels.sampling.gibbs import GibbsRun, run_gibbs, run_reference
+from latentlabels.sampling.kernels import run_fused
+from latentlabels.sampling.uniforms import Purpose, Uniforms
+from tests.monte_carlo import STANDARD_ERRORS
+from tests.small_models import SmallModel
+from torch import Tensor
+from torch.testing import assert_close
+
+ROWS, CHAINS, SWEEPS, BURN_IN = 40, 20, 20, 5
+
+# Too large to list: sizes around the blocks of four random words, layers in layers, a lone class.
+MODELS = {
+    "bits": SmallModel(Bernoulli(37), Bernoulli(9), hidden=6),
+    "classes": SmallModel(Categorical(21), Categorical(10), hidden=3),
+    "annotators": SmallModel(Joint([Categorical(n) for n in (5, 1, 7)]), Categorical(5)),
+    "everything": SmallModel(
+        Joint([Bernoulli(5), Joint([Categorical(3), Bernoulli(1)]), Bernoulli(2)]),
+        Joint([Categorical(4), Bernoulli(6)]),
+        hidden=2,
+        noisy_link=False,
+    ),
+}
+
+every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+both_paths = pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64], ids=["fused", "reference"]
+)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """A test may change how many threads torch has."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def setting(
+    model: SmallModel, dtype: torch.dtype = torch.float32, scale: float = 1.0
+) -> tuple[PairwiseCRF, Fields, Tensor]:
+    """A model, fields for 40 rows and a first state of their chains."""
+    crf = model.crf(dtype)
+    fields = crf.fields(model.potentials(ROWS, dtype)).detach()
+    states = model.crf(dtype).latent.sample(
+        torch.zeros(ROWS, CHAINS, crf.latent.size, dtype=dtype),
+        torch.rand(
+            ROWS, CHAINS, crf.latent.draws, generator=torch.Generator().manual_seed(0)
+        ),
+    )
+    return crf, Fields(*(scale * field for field in fields)), states
+
+
+def chains_of(rows: Tensor) -> Uniforms:
+    return Uniforms(7, Purpose.SWEEP, rows, CHAINS)
+
+
+ALL = torch.arange(ROWS)
+NEVER = torch.zeros(ROWS, dtype=torch.int64)
+
+
+def assert_same_run(one: GibbsRun, other: GibbsRun) -> None:
+    for name, part, twin in zip(GibbsRun._fields, one, other, strict=True):
+        assert torch.equal(part, twin), name
+
+
+@every_model
+@pytest.mark.parametrize("scale", [1.0, 50.0], ids=["plain fields", "extreme fields"])
+def test_fused_path_gives_the_references_states(model: SmallModel, scale: float) -> None:
+    """But for ties: the paths' probabilities differ by rounding, about 1e-6 after a sum of 40 terms.
+
+    So each number that is drawn falls between them with that chance, and takes its chain elsewhere.
+    """
+    crf, fields, start = setting(model, scale=scale)
+    plan = {"sweeps": SWEEPS, "burn_in": BURN_IN}
+    fused = GibbsRun(*run_fused(crf, fields, start, chains_of(ALL), NEVER, **plan))
+    reference = run_reference(crf, fields, start, chains_of(ALL), NEVER, **plan)
+    same = (fused.latent == reference.latent).all(-1) & (fused.noisy == reference.noisy).all(-1)
+    drawn = ROWS * CHAINS * SWEEPS * (crf.noisy.draws + crf.latent.draws)
+    ties = 1e-6 * drawn
+    assert (~same).sum() <= ties + STANDARD_ERRORS * ties**0.5
+    assert_close(fused.latent_mean[same], reference.latent_mean[same], rtol=0.0, atol=1e-5)
+    rows = same.all(1)
+    assert_close(fused.average[rows], reference.average[rows], rtol=0.0, atol=1e-5)
+
+
+@every_model
+def test_run_gibbs_takes_the_fused_path_for_float32_and_the_reference_for_the_rest(
+    model: SmallModel,
+) -> None:
+    plan = {"sweeps": 3, "burn_in": 0}
+    crf, fields, start = setting(model)
+    fused = GibbsRun(*run_fused(crf, fields, start, chains_of(ALL), NEVER, **plan))
+    assert_same_run(run_gibbs(crf, fields, start, chains_of(ALL), NEVER, sweeps=3), fused)
+    crf, fields, start = setting(model, torch.float64)
+    reference = run_reference(crf, fields, start, chains_of(ALL), NEVER, **plan)
+    assert_same_run(run_gibbs(crf, fields, start, chains_of(ALL), NEVER, sweeps=3), reference)
+
+
+@every_model
+def test_a_rows_chains_do_not_depend_on_the_batch(model: SmallModel) -> None:
+    """Bit by bit, whichever rows are there and in whatever order."""
+    crf, fields, start = setting(model)
+    together = run_gibbs(crf, fields, start, chains_of(ALL), NEVER, sweeps=SWEEPS)
+    part = torch.randperm(ROWS, generator=torch.Generator().manual_seed(1))[:13]
+    some = Fields(*(f[part] if len(f) > 1 else f for f in fields))
+    alone = run_gibbs(crf, some, start[part], chains_of(part), NEVER[part], sweeps=SWEEPS)
+    assert_same_run(alone, GibbsRun(*(t[part] for t in together)))
+
+
+@every_model
+@pytest.mark.usefixtures("threads")
+def test_chains_do_not_depend_on_the_number_of_threads(model: SmallModel) -> None:
+    runs = []
+    for threads in (1, 2, 3, 64):
+        torch.set_num_threads(threads)
+        crf, fields, start = setting(model)
+        runs.append(run_gibbs(crf, fields, start, chains_of(ALL), NEVER, sweeps=SWEEPS))
+    for run in runs[1:]:
+        assert_same_run(run, runs[0])
+
+
+@every_model
+@both_paths
+def test_going_on_is_as_good_as_never_having_stopped(
+    model: SmallModel, dtype: torch.dtype
+) -> None:
+    crf, fields, start = setting(model, dtype)
+    whole = run_gibbs(crf, fields, start, chains_of(ALL), NEVER, sweeps=SWEEPS)
+    first = run_gibbs(crf, fields, start, chains_of(ALL), NEVER, sweeps=8)
+    rest = run_gibbs(crf, fields, first.latent, chains_of(ALL), NEVER + 8, sweeps=SWEEPS - 8)
+    assert torch.equal(rest.latent, whole.latent)
+    assert torch.equal(rest.noisy, whole.noisy)
+
+
+@every_model
+@both_paths
+def test_average_is_over_chains_and_over_the_sweeps_after_burn_in(
+    model: SmallModel, dtype: torch.dtype
+) -> None:
+    crf, fields, latent = setting(model, dtype)
+    plan = {"sweeps": SWEEPS, "burn_in": BURN_IN}
+    whole = run_gibbs(crf, fields, latent, chains_of(ALL), NEVER, **plan)
+    means = []
+    for sweep in range(SWEEPS):
+        run = run_gibbs(crf, fields, latent, chains_of(ALL), NEVER + sweep, sweeps=1)
+        latent = run.latent
+        means.append(run.latent_mean)
+    expected = torch.stack(means[BURN_IN:]).mean((0, 2))
+    # float32 sums of 300 numbers below one.
+    assert_close(whole.average, expected, rtol=0.0, atol=1e-5)
+
+
+@both_paths
+def test_a_run_leaves_its_start_alone(dtype: torch.dtype) -> None:
+    crf, fields, start = setting(MODELS["everything"], dtype)
+    before = start.clone()
+    run_gibbs(crf, fields, start, chains_of(ALL), NEVER, sweeps=2)
+    assert torch.equal(start, before)
+
+
+@both_paths
+def test_states_carry_no_gradient(dtype: torch.dtype) -> None:
+    model = MODELS["everything"]
+    crf, _, start = setting(model, dtype)
+    fields = crf.fields(model.potentials(ROWS, dtype))
+    assert fields.latent.requires_grad
+    run = run_gibbs(crf, fields, start, chains_of(ALL), NEVER, sweeps=2)
+    assert not any(part.requires_grad for part in run)

@@ -1,0 +1,64 @@
+"""p(ŷ | x) by Gibbs against enumeration.
+
+Rows that hold the same example have chains of their own: the standard error is measured over rows.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from latentlabels.model.exact import exact_joint
+from latentlabels.model.marginal import is_tractable
+from latentlabels.model.pairwise import Potentials
+from latentlabels.model.schedule import GibbsSchedule
+from latentlabels.model.units import Bernoulli, Categorical
+from latentlabels.sampling import prediction
+from latentlabels.sampling.prediction import clean_marginals
+from tests.monte_carlo import assert_mean, distance_to_equilibrium
+from tests.small_models import EVERY_MODEL, SmallModel
+
+ROWS = 200
+SCHEDULE = GibbsSchedule(chains=5, sweeps=40, burn_in=24)
+# float32 sums of a few hundred numbers below one.
+ROUNDING = 1e-5
+
+
+def assert_predicts_by_gibbs(model: SmallModel, dtype: torch.dtype) -> None:
+    one = model.potentials(1)
+    joint = exact_joint(model.crf(), one)
+    # After the burn-in, from any start, the chains' law is closer to the model than rounding.
+    assert distance_to_equilibrium(joint, SCHEDULE.burn_in + 1) < ROUNDING
+    crf = model.crf(dtype)
+    batch = Potentials(*(None if p is None else p.to(dtype).expand(ROWS, -1) for p in one))
+    found = clean_marginals(crf, crf.fields(batch), torch.arange(ROWS), schedule=SCHEDULE)
+    expected = joint.latent_probability() @ joint.clean
+    assert_mean(found, expected, rounding=ROUNDING)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["fused", "reference"])
+@pytest.mark.parametrize("model", EVERY_MODEL.values(), ids=EVERY_MODEL)
+def test_every_model_by_gibbs(
+    model: SmallModel, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction, "is_tractable", lambda _: False)
+    assert_predicts_by_gibbs(model, dtype)
+
+
+@pytest.mark.parametrize("hidden", [0, 3])
+def test_a_model_whose_latent_states_are_too_many_to_list(hidden: int) -> None:
+    model = SmallModel(Categorical(3), Bernoulli(13 - hidden), hidden)
+    assert not is_tractable(model.crf())
+    assert_predicts_by_gibbs(model, torch.float32)
+
+
+def test_a_sampler_that_forgets_to_burn_in_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = EVERY_MODEL["bits-to-both, pairs and hidden, with x-y link"]
+    monkeypatch.setattr(prediction, "is_tractable", lambda _: False)
+    run_gibbs = prediction.run_gibbs
+    monkeypatch.setattr(
+        prediction,
+        "run_gibbs",
+        lambda *inputs, sweeps, burn_in: run_gibbs(*inputs, sweeps=1, burn_in=0),
+    )
+    with pytest.raises(AssertionError, match="standard errors"):
+        assert_predicts_by_gibbs(model, torch.float64)
