@@ -19,6 +19,7 @@ from latentlabels.data.labels import (
     Cell,
     Column,
     Form,
+    LabelSpace,
     Name,
     Vocabulary,
     encode,
@@ -61,12 +62,13 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         alpha_end: its weight at the end.
         alpha_epochs: epochs in which it falls from one to the other.
         chains: Gibbs chains a row, where the negative phase is sampled.
-        sweeps: Gibbs sweeps an update.
+        sweeps: Gibbs sweeps an update; at most so many, where they adapt.
+        adaptive_sweeps: whether chains that have forgotten where an update began stop there.
         hidden_layers: widths of the network's fully connected layers.
         dropout: share of features left out in training.
         epochs: passes over the data at most.
         patience: epochs without a better validation score after which training stops.
-        batch_size: rows a batch.
+        batch_size: rows a batch; fewer where the data would not fill ten batches an epoch.
         learning_rate: Adam's step size for the network.
         crf_learning_rate: Adam's step size for the CRF.
         weight_decay: of network and CRF.
@@ -107,6 +109,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         alpha_epochs: float = 10.0,
         chains: int = 50,
         sweeps: int = 100,
+        adaptive_sweeps: bool = True,
         hidden_layers: tuple[int, ...] = (256,),
         dropout: float = 0.2,
         epochs: int = 30,
@@ -133,6 +136,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.alpha_epochs = alpha_epochs
         self.chains = chains
         self.sweeps = sweeps
+        self.adaptive_sweeps = adaptive_sweeps
         self.hidden_layers = hidden_layers
         self.dropout = dropout
         self.epochs = epochs
@@ -183,8 +187,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         known = verified_rows(clean_columns, verified)
         if clean is not None and not known.any() and isinstance(self.auxiliary, str):
             raise LabelError(
-                "There are no verified rows: no row has clean labels that may be read. Verify some rows, or pass what is "
-                "known of noisy → clean as auxiliary=..."
+                "There are no verified rows: no row has clean labels that may be read. Verify some "
+                "rows, or pass what is known of noisy → clean as auxiliary=..."
             )
         held_out = None
         if validation is not None:
@@ -272,7 +276,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             for rows in _batches(len(x))
         ]
         probabilities = torch.cat(parts).float().numpy()
-        return clean_labels(self.clean_space_, _given(columns), probabilities, known, kept)
+        return clean_labels(self.clean_space_, _given(columns, self.clean_space_), probabilities, known, kept)
 
     def score(self, X: ArrayLike | Tensor, y: Any, clean: Any = None) -> float:
         """Accuracy of predicted classes, or mean average precision of several labels.
@@ -356,7 +360,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             weight_decay=self.weight_decay,
             averaging=self.averaging,
             alpha=AlphaSchedule(self.alpha_start, self.alpha_end, self.alpha_epochs),
-            gibbs=GibbsSchedule(self.chains, self.sweeps),
+            gibbs=GibbsSchedule(self.chains, self.sweeps, adaptive=self.adaptive_sweeps),
             seed=seed,
         )
 
@@ -387,10 +391,19 @@ def _nothing_verified(noisy: dict[str, Column]) -> dict[str, Column]:
     return {name: replace(column, cells=blank) for name, column in noisy.items()}
 
 
-def _given(columns: dict[str, Column]) -> list[list[Name]]:
-    """The names that came with each row, of all columns together, each once."""
-    rows = zip(*(column.cells for column in columns.values()), strict=True)
-    return [list(dict.fromkeys(name for cell in row for name in cell or ())) for row in rows]
+def _given(columns: dict[str, Column], clean: LabelSpace) -> list[list[Name]]:
+    """The names that came with each row, of all columns together, each once.
+
+    They are spelt as the clean labels are: with their column where that has clean labels of its
+    own.
+    """
+    several = len(clean.columns) > 1
+    given: list[dict[Name, None]] = [{} for _ in next(iter(columns.values())).cells]
+    for title, column in columns.items():
+        prefix = f"{title}=" if several and title in clean.columns else None
+        for row, cell in zip(given, column.cells, strict=True):
+            row.update((f"{prefix}{name}" if prefix else name, None) for name in cell or ())
+    return [list(row) for row in given]
 
 
 def _batches(rows: int) -> list[NDArray[np.int64]]:

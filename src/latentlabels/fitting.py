@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from latentlabels.auxiliary.choice import AuxiliaryChoice, fit_auxiliary
+from latentlabels.auxiliary.choice import KINDS, AuxiliaryChoice, fit_auxiliary
 from latentlabels.auxiliary.pairs import Pairs
 from latentlabels.auxiliary.transition import given_transition, symmetric_transition
 from latentlabels.errors import LabelError
@@ -74,9 +74,12 @@ def fit_model(
 
     Raises:
         LabelError: an auxiliary that cannot be had for these labels.
+        ValueError: a given auxiliary for other units, or hidden units without pairwise terms.
     """
     if settings.start not in ("auxiliary", "zero"):
         raise LabelError(f'start is "auxiliary" or "zero", got {settings.start!r}.')
+    with own_randomness(training.seed):
+        crf = PairwiseCRF(noisy, clean, settings.hidden, pairwise=settings.pairwise)
     auxiliary, choice = _auxiliary(rows, noisy, clean, settings, training.seed)
     architecture = Architecture(
         inputs=rows.x.shape[1],
@@ -90,7 +93,6 @@ def fit_model(
     )
     with own_randomness(training.seed):
         network = build_network(architecture, clean.size, noisy.size)
-        crf = PairwiseCRF(noisy, clean, settings.hidden, pairwise=settings.pairwise)
     for module in network.modules():
         if isinstance(module, Standardise):
             module.fit(torch.from_numpy(rows.x))
@@ -104,6 +106,11 @@ def _auxiliary(
     rows: Rows, noisy: Units, clean: Units, settings: ModelSettings, seed: int
 ) -> tuple[Auxiliary, AuxiliaryChoice]:
     wanted = settings.auxiliary
+    if isinstance(wanted, str) and wanted not in ("auto", *KINDS):
+        raise LabelError(
+            f"auxiliary is auto, {', '.join(KINDS)}, a transition matrix or an Auxiliary; "
+            f"got {wanted!r}."
+        )
     if isinstance(wanted, Auxiliary):
         return wanted, AuxiliaryChoice("given")
     if not isinstance(wanted, str):
@@ -113,7 +120,7 @@ def _auxiliary(
         known = rows.clean[verified].toarray().astype(np.float32)
         pairs = Pairs(noisy, clean, rows.noisy[verified], known)
         return fit_auxiliary(pairs, wanted, hidden=settings.hidden, seed=seed)
-    if noisy == clean and isinstance(clean, Categorical):
+    if wanted == "auto" and noisy == clean and isinstance(clean, Categorical):
         matrix = symmetric_transition(clean.n, ASSUMED_NOISE)
         return given_transition(matrix, noisy, clean), AuxiliaryChoice("symmetric")
     raise LabelError(

@@ -31,6 +31,11 @@ from latentlabels.sampling.chains import ChainStore
 from latentlabels.sampling.gibbs import run_gibbs
 from latentlabels.sampling.uniforms import Purpose, Uniforms
 
+# An adaptive schedule starts an update with this many sweeps, and goes no lower than the fewest.
+FIRST_SWEEPS = 10
+FEWEST_SWEEPS = 3
+LONGEST_MEMORY = 0.1
+
 
 class NegativePhase(ABC):
     """An estimate of log Z(x) whose gradient is that of log Z(x)."""
@@ -64,6 +69,9 @@ class PersistentGibbs(NegativePhase):
     Every row has its own chains, since p(y, ŷ, h | x) is a distribution of its own for every x. The
     last half sweep enters by its means and not by its draw.
 
+    An adaptive schedule runs as many sweeps as the chains need to forget the state they started
+    an update from, as far as the schedule allows: more would give a sample that is no fresher.
+
     Args:
         rows: number of training rows.
         latent: number of latent units, `crf.latent.size`.
@@ -79,6 +87,10 @@ class PersistentGibbs(NegativePhase):
         self.schedule = schedule or GibbsSchedule()
         self.seed = seed
         self.store = ChainStore(rows, self.schedule.chains, latent)
+        self.sweeps = self.schedule.sweeps
+        """Sweeps of the next update."""
+        if self.schedule.adaptive:
+            self.sweeps = min(FIRST_SWEEPS, self.sweeps)
 
     def log_partition(
         self, crf: PairwiseCRF, fields: Fields, rows: Tensor, start: Tensor
@@ -92,9 +104,33 @@ class PersistentGibbs(NegativePhase):
         )
         latent = torch.where((done == 0)[:, None, None], started, states.to(started.dtype))
         numbers = Uniforms(self.seed, Purpose.SWEEP, rows, self.schedule.chains)
-        run = run_gibbs(crf, fields.detach(), latent, numbers, done, sweeps=self.schedule.sweeps)
-        self.store.write(rows.cpu(), run.latent.cpu(), done.cpu() + self.schedule.sweeps)
+        run = run_gibbs(crf, fields.detach(), latent, numbers, done, sweeps=self.sweeps)
+        self.store.write(rows.cpu(), run.latent.cpu(), done.cpu() + self.sweeps)
+        if self.schedule.adaptive:
+            self._adapt(memory(latent, run.latent))
         return -crf.energy(fields.per_chain(), run.noisy, run.latent_mean).mean(-1)
+
+
+    def _adapt(self, remembered: float) -> None:
+        if remembered > LONGEST_MEMORY:
+            self.sweeps = min(2 * self.sweeps, self.schedule.sweeps)
+        elif remembered < LONGEST_MEMORY / 2:
+            self.sweeps = max(self.sweeps - 1, min(FEWEST_SWEEPS, self.schedule.sweeps))
+
+
+def memory(start: Tensor, end: Tensor) -> float:
+    """How much of their start chains still know: its correlation with their end, over all units.
+
+    Each row's mean over its chains is taken off first, since rows differ whether chains mix or
+    not; one chain a row therefore tells nothing, and counts as remembering all.
+
+    Args:
+        start: latent states, (rows, chains, latent).
+        end: latent states of the same chains later.
+    """
+    before, after = (states - states.mean(1, keepdim=True) for states in (start, end))
+    scale = (before.square().sum() * after.square().sum()).sqrt()
+    return float((before * after).sum() / scale) if scale > 0 else 1.0
 
 
 class RobustLoss(nn.Module):
@@ -134,6 +170,7 @@ class RobustLoss(nn.Module):
         noisy: Tensor,
         clean: Tensor,
         verified: Tensor,
+        inference: Potentials | None = None,
     ) -> Tensor:
         """The mean loss of the noisy rows plus that of the verified rows; a scalar.
 
@@ -147,8 +184,10 @@ class RobustLoss(nn.Module):
             noisy: the given labels, (batch, noisy).
             clean: clean labels, (batch, clean); read on verified rows only.
             verified: which rows' clean labels may be read, booleans (batch,).
+            inference: potentials to infer q from, where they are not `potentials`: q is held fixed
+                in the gradient, and is better inferred without dropout.
         """
-        losses = self.row_losses(potentials, rows, noisy, clean, verified)
+        losses = self.row_losses(potentials, rows, noisy, clean, verified, inference)
         parts = [losses[chosen].mean() for chosen in (~verified, verified) if chosen.any()]
         return torch.stack(parts).sum()
 
@@ -159,12 +198,14 @@ class RobustLoss(nn.Module):
         noisy: Tensor,
         clean: Tensor,
         verified: Tensor,
+        inference: Potentials | None = None,
     ) -> Tensor:
         """The loss of every row, (batch,); arguments as for `forward`."""
         fields = self.crf.fields(potentials)
         with torch.no_grad():
+            known = fields if inference is None else self.crf.fields(inference)
             mean = posterior_mean(
-                self.crf, fields, noisy, self.auxiliary, self.alpha, clean, verified
+                self.crf, known, noisy, self.auxiliary, self.alpha, clean, verified
             )
         positive = self.crf.energy(fields, noisy, mean)
         return positive + self.negative_phase.log_partition(self.crf, fields, rows, mean)

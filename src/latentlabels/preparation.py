@@ -26,6 +26,7 @@ from latentlabels.training.rows import Rows
 FEWEST_VALIDATION_ROWS = 20
 
 Columns = Mapping[str, Column]
+Names = Sequence[Name] | Mapping[str, Sequence[Name]]
 
 
 @dataclass(frozen=True)
@@ -120,15 +121,21 @@ def noisy_states(columns: Columns, space: LabelSpace, *, unknown: str = "error")
                 f"Row {missing[0]} has no noisy class{where}, and {len(missing)} rows have none in "
                 "all. Give every row one class, or leave those rows out."
             )
-    states = encode(columns, space, unknown=unknown)
-    wanted = sum(vocabulary.exclusive for vocabulary in space.vocabularies)
-    if wanted == len(space.vocabularies) and (states.sum(1) != wanted).any():
-        row = int(np.flatnonzero(states.sum(1) != wanted)[0])
-        raise LabelError(
-            f"Row {row} has a noisy class that the model does not know. "
-            f"It knows {list(space.names)[:20]}."
-        )
-    return states
+    for name, vocabulary in zip(space.columns, space.vocabularies, strict=True):
+        if vocabulary.exclusive and name in columns:
+            _require_known_classes(columns[name], vocabulary)
+    return encode(columns, space, unknown=unknown)
+
+
+def _require_known_classes(column: Column, vocabulary: Vocabulary) -> None:
+    """A row whose class is not known cannot be left without one."""
+    for row, cell in enumerate(column.cells):
+        unknown = [name for name in cell or () if name not in vocabulary.index]
+        if unknown:
+            raise LabelError(
+                f"Row {row} has the noisy class {unknown[0]!r}, which the model does not know. "
+                f"It knows {list(vocabulary.names)[:20]}."
+            )
 
 
 def prepare(
@@ -138,8 +145,8 @@ def prepare(
     known: NDArray[np.bool_],
     validation: tuple[NDArray[np.float32], Columns] | None,
     *,
-    noisy_labels: Sequence[Name] | None,
-    clean_labels: Sequence[Name] | None,
+    noisy_labels: Names | None,
+    clean_labels: Names | None,
     validation_fraction: float,
     seed: int,
 ) -> Prepared:
@@ -151,21 +158,31 @@ def prepare(
         clean: clean labels.
         known: which rows' clean labels may be read, (rows,).
         validation: examples and clean labels for the choice of epoch.
-        noisy_labels: the noisy vocabulary, where the caller gives one.
-        clean_labels: the clean vocabulary, where the caller gives one.
+        noisy_labels: the noisy vocabulary, where the caller gives one; by column, where there are
+            several.
+        clean_labels: the clean vocabulary likewise.
         validation_fraction: share of the verified rows to hold out where no validation rows are
-            given.
+            given; fewer than 20 tell nothing, and then none are held out.
         seed: of the choice of held-out rows.
     """
     noisy_space = LabelSpace(
         tuple(noisy),
-        tuple(_given_or_found(column, noisy_labels, None) for column in noisy.values()),
+        tuple(
+            _given_or_found(column, _names_for(noisy_labels, name, noisy), None)
+            for name, column in noisy.items()
+        ),
     )
     held_columns = {} if validation is None else validation[1]
     clean_space = LabelSpace(
         tuple(clean),
         tuple(
-            _clean_vocabulary(column, known, held_columns.get(name), noisy_space, clean_labels)
+            _clean_vocabulary(
+                column,
+                known,
+                held_columns.get(name),
+                noisy_space,
+                _names_for(clean_labels, name, clean),
+            )
             for name, column in clean.items()
         ),
     )
@@ -181,6 +198,18 @@ def prepare(
     trained[chosen] = False
     held_out = _validation(x[chosen], states[chosen], given.shape[1])
     return Prepared(Rows(x, given, states, trained), held_out, noisy_space, clean_space)
+
+
+def _names_for(names: Names | None, column: str, columns: Columns) -> Sequence[Name] | None:
+    """The vocabulary that the caller gives for one column, if any."""
+    if isinstance(names, Mapping):
+        return names.get(column)
+    if names is not None and len(columns) > 1:
+        raise LabelError(
+            f"There are {len(columns)} label columns, so a vocabulary is a mapping from a column's "
+            f"name to its labels; got {type(names).__name__}."
+        )
+    return names
 
 
 def _given_or_found(

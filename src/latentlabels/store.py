@@ -25,6 +25,7 @@ from latentlabels.data.labels import Form, LabelSpace, Vocabulary
 from latentlabels.errors import LatentLabelsError, ModelFolderError
 from latentlabels.model.pairwise import PairwiseCRF
 from latentlabels.model.posterior import Auxiliary
+from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.network.backbones import vector_backbone
 from latentlabels.network.potentials import PotentialNetwork
 from latentlabels.robust_model import RobustModel
@@ -112,6 +113,7 @@ def save_model(stored: StoredModel, folder: Path) -> None:
         description = {
             "schema": SCHEMA,
             "alpha": stored.model.alpha,
+            "prediction": vars(stored.model.prediction),
             "seed": stored.model.seed,
             "architecture": vars(stored.architecture),
             "clean": _describe(stored.clean),
@@ -126,8 +128,12 @@ def save_model(stored: StoredModel, folder: Path) -> None:
             (temporary / name).write_text(text + "\n", encoding="utf-8")
         temporary.chmod(0o755)
         if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
+            replaced = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            folder.rename(replaced / folder.name)
+            temporary.rename(folder)
+            shutil.rmtree(replaced, ignore_errors=True)
+        else:
+            temporary.rename(folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -195,6 +201,7 @@ def _restore(description: Mapping[str, Any], tensors: dict[str, Tensor]) -> Stor
             kind=architecture.auxiliary_kind,
         ),
         alpha=float(description["alpha"]),
+        prediction=GibbsSchedule(**description["prediction"]),
         seed=int(description["seed"]),
     )
     model.load_state_dict(tensors)

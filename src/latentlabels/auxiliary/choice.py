@@ -65,7 +65,7 @@ def fit_auxiliary(
             if k != "transition" or is_applicable(pairs.noisy_units, pairs.clean_units)
         ]
         losses = _held_out_losses(pairs, {k: fits[k] for k in kinds}, seed)
-        kind = min(kinds, key=lambda k: losses.get(k, 0.0))
+        kind = min(kinds, key=lambda k: np.nan_to_num(losses.get(k, 0.0), nan=np.inf))
     elif kind in fits:
         losses = {}
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from typing import Any
 
 USAGE = 2
 FAILED = 1
@@ -54,7 +55,7 @@ def _run_command(arguments: list[str]) -> int:
     from latentlabels.cli.app import app
 
     # Click's own class, from whichever click Typer brings along.
-    usage_error = typer.BadParameter.__mro__[1]
+    usage_error: type[Any] = typer.BadParameter.__mro__[1]
     try:
         command = typer.main.get_command(app)
         code = command.main(arguments, prog_name="latentlabels", standalone_mode=False)

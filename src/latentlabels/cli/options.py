@@ -12,20 +12,13 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from latentlabels.data.cells import Kind
-from latentlabels.data.table import FORMATS, Format
+from latentlabels.data.table import Format
 from latentlabels.estimator import RobustClassifier
 
 DEFAULTS: dict[str, Any] = {
     name: parameter.default
     for name, parameter in inspect.signature(RobustClassifier).parameters.items()
 }
-
-Table = Annotated[
-    Path, typer.Argument(metavar="TABLE", help=f"A table: {', '.join(FORMATS)}.", show_default=False)
-]
-ModelFolder = Annotated[
-    Path, typer.Option("--model", metavar="DIR", help="The fitted model's folder.")
-]
 
 
 def _option(group: str, *names: str, metavar: str | None = None, help: str, **more: Any) -> Any:
@@ -36,78 +29,78 @@ def _column(*names: str, help: str) -> Any:
     return _option("Columns", *names, metavar="COLUMN", help=help)
 
 
-@dataclass(frozen=True)
-class CellOptions:
-    """How label cells are read."""
+INPUT = _column("--input", help="Numbers, or one vector of numbers a row. Repeat for several.")
+NOISY = _column("--noisy", help="Noisy labels. Repeat for several annotators.")
 
-    delimiter: Annotated[
-        str | None,
-        _option(
-            "Columns",
-            "--delimiter",
-            metavar="TEXT",
-            help="What stands between labels in a text; by default the first of ; | , that occurs.",
-        ),
-    ] = None
-    noisy_kind: Annotated[
-        Kind, _option("Columns", "--noisy-kind", help="Whether a noisy cell is one class.")
-    ] = Kind.AUTO
-    clean_kind: Annotated[
-        Kind, _option("Columns", "--clean-kind", help="Whether a clean cell is one class.")
-    ] = Kind.AUTO
+IdOption = Annotated[
+    str | None, _column("--id", help="Names the rows; by default id, or else row numbers.")
+]
+InputOption = Annotated[list[str] | None, INPUT]
+NoisyOption = Annotated[list[str] | None, NOISY]
+CleanOption = Annotated[
+    str | None, _column("--clean", help="Clean labels; a row with an empty cell is not verified.")
+]
+VerifiedOption = Annotated[
+    str | None, _column("--verified", help="Rows whose clean labels may be read; the rest score.")
+]
+SplitOption = Annotated[
+    str | None, _column("--split", help="train, validation, test: fitting sees train rows only.")
+]
+DelimiterOption = Annotated[
+    str | None,
+    _option(
+        "Columns",
+        "--delimiter",
+        metavar="TEXT",
+        help="Between labels in a text; by default the first of ; | , that occurs.",
+    ),
+]
 
 
 @dataclass(frozen=True)
 class FitColumns:
     """The columns to fit on."""
 
-    input: Annotated[
-        list[str],
-        _column("--input", help="Numbers, or one vector of numbers a row. Repeat for several."),
-    ]
-    noisy: Annotated[
-        list[str],
-        _column("--noisy", help="Noisy labels. Repeat for several annotators."),
-    ]
-    clean: Annotated[
-        str | None, _column("--clean", help="Clean labels; an empty cell is an unverified row.")
-    ] = None
-    verified: Annotated[
-        str | None,
-        _column("--verified", help="Rows whose clean labels may be read; others only score."),
-    ] = None
-    split: Annotated[
-        str | None,
-        _column("--split", help="train, validation or test; fitting sees train rows only."),
-    ] = None
-    id: Annotated[
-        str | None, _column("--id", help="Names the rows; by default id, or else row numbers.")
-    ] = None
+    input: Annotated[list[str], INPUT]
+    noisy: Annotated[list[str], NOISY]
+    clean: CleanOption = None
+    verified: VerifiedOption = None
+    split: SplitOption = None
+    id: IdOption = None
 
 
 @dataclass(frozen=True)
 class ApplyColumns:
-    """The columns to apply a model to; by default those it was fitted on."""
+    """The columns to apply a model to; those that are not named are those of fitting."""
 
-    input: Annotated[
-        list[str] | None, _column("--input", help="Inputs; by default those of fitting.")
-    ] = None
-    noisy: Annotated[
-        list[str] | None, _column("--noisy", help="Noisy labels; by default those of fitting.")
-    ] = None
-    clean: Annotated[
-        str | None,
-        _column("--clean", help="Clean labels; verified rows keep them. By default as in fitting."),
-    ] = None
-    verified: Annotated[
-        str | None, _column("--verified", help="Verified rows. By default as in fitting.")
-    ] = None
-    split: Annotated[
-        str | None, _column("--split", help="Only train rows are verified. By default as in fitting.")
-    ] = None
-    id: Annotated[
-        str | None, _column("--id", help="Names the rows; by default id, or else row numbers.")
-    ] = None
+    input: InputOption = None
+    noisy: NoisyOption = None
+    clean: CleanOption = None
+    verified: VerifiedOption = None
+    split: SplitOption = None
+    id: IdOption = None
+    delimiter: DelimiterOption = None
+
+
+@dataclass(frozen=True)
+class PredictColumns:
+    """The columns to predict from; those that are not named are those of fitting."""
+
+    input: InputOption = None
+    id: IdOption = None
+
+
+@dataclass(frozen=True)
+class CellOptions:
+    """How label cells are read."""
+
+    delimiter: DelimiterOption = None
+    noisy_kind: Annotated[
+        Kind, _option("Columns", "--noisy-kind", help="Any number of noisy labels, or one class.")
+    ] = Kind.AUTO
+    clean_kind: Annotated[
+        Kind, _option("Columns", "--clean-kind", help="Any number of clean labels, or one class.")
+    ] = Kind.AUTO
 
 
 @dataclass(frozen=True)
@@ -124,22 +117,23 @@ class ModelOptions:
         ),
     ] = DEFAULTS["auxiliary"]
     transition_matrix: Annotated[
-        Path | None,
+        list[Path] | None,
         _option(
             "Model",
             "--transition-matrix",
             metavar="FILE",
-            help="A CSV of p(noisy class | clean class): a row for each clean class.",
+            help="A CSV of p(noisy | clean): a row for each clean class, a column for each noisy "
+            "one, ordered as in the files of labels or else by spelling. One for each annotator.",
         ),
     ] = None
     clean_labels: Annotated[
         Path | None,
         _option("Model", "--clean-labels", metavar="FILE", help="All clean labels, one a line."),
-    ] = None
+    ] = DEFAULTS["clean_labels"]
     noisy_labels: Annotated[
         Path | None,
         _option("Model", "--noisy-labels", metavar="FILE", help="All noisy labels, one a line."),
-    ] = None
+    ] = DEFAULTS["noisy_labels"]
     hidden: Annotated[
         int, _option("Model", "--hidden", min=0, help="Hidden units that join noisy labels.")
     ] = DEFAULTS["hidden"]
@@ -163,9 +157,9 @@ class ModelOptions:
     alpha_epochs: Annotated[
         float, _option("Training", "--alpha-epochs", min=0, help="Epochs from first to last.")
     ] = DEFAULTS["alpha_epochs"]
-    chains: Annotated[
-        int, _option("Training", "--chains", min=1, help="Gibbs chains a row.")
-    ] = DEFAULTS["chains"]
+    chains: Annotated[int, _option("Training", "--chains", min=1, help="Gibbs chains a row.")] = (
+        DEFAULTS["chains"]
+    )
     sweeps: Annotated[
         int, _option("Training", "--sweeps", min=1, help="Gibbs sweeps an update.")
     ] = DEFAULTS["sweeps"]
@@ -201,9 +195,7 @@ class ModelOptions:
 class OutputOptions:
     """Where results go."""
 
-    out: Annotated[
-        Path, _option("Output", "--out", metavar="DIR", help="The results' folder.")
-    ]
+    out: Annotated[Path, _option("Output", "--out", metavar="DIR", help="The results' folder.")]
     overwrite: Annotated[
         bool, _option("Output", "--overwrite", help="Replace results that are there.")
     ] = False
@@ -219,10 +211,9 @@ class TableOutput(OutputOptions):
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """What every command has."""
+class VoiceOptions:
+    """What a command says."""
 
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")] = 0
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False
     progress: Annotated[
         bool | None,
@@ -231,6 +222,23 @@ class RunOptions:
             help="Show what is going on; by default on a terminal.",
             show_default=False,
         ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class RunOptions(VoiceOptions):
+    """What a command that makes something new has."""
+
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")] = 0
+
+
+@dataclass(frozen=True)
+class RerunOptions(VoiceOptions):
+    """What a command that uses a fitted model has."""
+
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, help="Of the chains that predict; by default the model's."),
     ] = None
 
 

@@ -76,9 +76,7 @@ def roles_for_fitting(table: pa.Table, columns: FitColumns, cells: CellOptions) 
     return roles
 
 
-def roles_for_applying(
-    table: pa.Table, model: RobustClassifier, columns: ApplyColumns, delimiter: str | None
-) -> Roles:
+def roles_for_applying(table: pa.Table, model: RobustClassifier, columns: ApplyColumns) -> Roles:
     """The roles of fitting, where options do not say otherwise.
 
     The table need not have the columns of clean labels, verified rows and splits that fitting had.
@@ -104,12 +102,12 @@ def roles_for_applying(
     if clean is not None:
         known = fitted.clean_form.delimiter if fitted.clean_form else None
         kind = _kind(model.clean_space_.vocabularies[0])
-        clean_form = cell_form(table, clean, delimiter=delimiter or known, kind=kind)
+        clean_form = cell_form(table, clean, delimiter=columns.delimiter or known, kind=kind)
     roles = Roles(
         input=columns.input or fitted.input,
         noisy=noisy,
         noisy_forms=[
-            cell_form(table, name, delimiter=delimiter or known, kind=kind)
+            cell_form(table, name, delimiter=columns.delimiter or known, kind=kind)
             for name, known, kind in zip(noisy, delimiters, kinds, strict=True)
         ],
         clean=clean,
@@ -167,9 +165,8 @@ def _check(table: pa.Table, roles: Roles) -> None:
             column_of(table, name)
             if names.count(name) > 1:
                 raise TableError(f"{option} {name} is given twice. Name each column once.")
-    for name in (roles.clean, roles.verified, roles.split, roles.id):
-        if name is not None:
-            column_of(table, name)
+    for name in filter(None, (roles.clean, roles.verified, roles.split, roles.id)):
+        column_of(table, name)
 
 
 def _id(table: pa.Table, name: str | None) -> str | None:

@@ -1,10 +1,10 @@
-"""From a table's columns to what the estimator takes, with everything checked before any training."""
+"""From a table's columns to what the estimator takes, checked before any training."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from latentlabels.cli.roles import Roles
 from latentlabels.data.cells import Kind, Labels, MultiClass, MultiLabel, read_labels
-from latentlabels.data.columns import flags, input_matrix, splits
+from latentlabels.data.columns import column_of, flags, input_matrix, splits
+from latentlabels.data.labels import Name
 from latentlabels.errors import LabelError, TableError
 
 ROW_COLUMN = "row"
-NAMES_SHOWN = 5
 
-Cell = TypeVar("Cell")
 Mask = NDArray[np.bool_]
+Column = MultiLabel | MultiClass
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Rows:
     """All rows of a table.
 
     Attributes:
-        ids: what names the rows: one column.
+        ids: a table of one column that names the rows.
         x: examples, (rows, inputs).
-        noisy: noisy labels.
+        noisy: noisy labels by column.
         clean: clean labels, None where there are none.
         split: "train", "validation" or "test", (rows,).
         verified: training rows whose clean labels may be read, (rows,).
@@ -37,58 +37,182 @@ class Rows:
 
     ids: pa.Table
     x: NDArray[np.float32]
-    noisy: Labels
-    clean: MultiLabel | MultiClass
+    noisy: dict[str, Column]
+    clean: Column
     split: NDArray[np.str_]
     verified: Mask
 
     def __len__(self) -> int:
         return len(self.x)
 
-    @property
-    def labelled(self) -> Mask:
-        """Rows with a clean label, whether or not it may be read, (rows,)."""
-        return np.array([cell is not None for cell in self.clean], dtype=np.bool_)
+    def labelled_in(self, part: str) -> Mask:
+        """Rows of one part of the data with a clean label, readable or not, (rows,)."""
+        mask: Mask = _labelled(self.clean) & (self.split == part)
+        return mask
 
-    @property
-    def validation(self) -> Mask:
-        """Validation rows with a clean label, (rows,)."""
-        return self.labelled & (self.split == "validation")
+    def noisy_of(self, rows: Mask, columns: Sequence[str] | None = None) -> Labels:
+        """Noisy labels of some rows, as the estimator takes them.
 
-    @property
-    def test(self) -> Mask:
-        """Test rows with a clean label, (rows,)."""
-        return self.labelled & (self.split == "test")
+        Args:
+            rows: which rows.
+            columns: what the columns are called, where the model knows them by other names.
+        """
+        taken = [taking(column, rows) for column in self.noisy.values()]
+        if len(taken) == 1:
+            return taken[0]
+        return dict(zip(columns or self.noisy, taken, strict=True))
 
-    @property
-    def recovery(self) -> Mask:
-        """Training rows whose clean labels are there to be compared with what is found, (rows,)."""
-        return self.labelled & (self.split == "train") & ~self.verified
+    def known_clean(self) -> Column | None:
+        """Clean labels of all rows, None where they may not be read; nothing where none may be."""
+        if not self.verified.any():
+            return None
+        masked = [
+            cell if may else None for cell, may in zip(self.clean, self.verified, strict=True)
+        ]
+        return masked  # type: ignore[return-value]
 
 
-def read_rows(table: pa.Table, roles: Roles, keys: Sequence[str] | None = None) -> Rows:
+def read_rows(table: pa.Table, roles: Roles) -> Rows:
     """Read and check the columns.
-
-    Args:
-        table: the table.
-        roles: of its columns.
-        keys: names of the noisy columns in the model, where they have other names in the table.
 
     Raises:
         TableError: cells that cannot be read.
-        LabelError: a verified row without a clean label, a row without the one class it needs.
+        LabelError: a verified row without a clean label, or a row without the one class it needs.
     """
-    columns = dict(
-        zip(
-            keys or roles.noisy,
-            (
-                read_labels(table, name, form)
-                for name, form in zip(roles.noisy, roles.noisy_forms, strict=True)
-            ),
-            strict=True,
-        )
-    )
+    noisy: dict[str, Column] = {}
     for name, form in zip(roles.noisy, roles.noisy_forms, strict=True):
-        if form.kind == Kind.MULTICLASS:
-            ...
-    return None
+        noisy[name] = read_labels(table, name, form)
+        if form.kind == Kind.MULTICLASS and None in noisy[name]:
+            raise LabelError(
+                f"Row {noisy[name].index(None)} of column {name!r} is empty (rows count from 0), "
+                "and every row needs one class. Fill it in, or leave the row out."
+            )
+    clean = _nothing(table.num_rows)
+    if roles.clean is not None and roles.clean_form is not None:
+        clean = read_labels(table, roles.clean, roles.clean_form)
+    everywhere = np.full(table.num_rows, "train")
+    split = everywhere if roles.split is None else splits(table, roles.split)
+    return Rows(
+        ids=row_ids(table, roles),
+        x=input_matrix(table, roles.input),
+        noisy=noisy,
+        clean=clean,
+        split=split,
+        verified=_verified(table, roles, clean) & (split == "train"),
+    )
+
+
+def row_ids(table: pa.Table, roles: Roles) -> pa.Table:
+    """The column that names the rows, or their numbers from 0."""
+    if roles.id is None:
+        return pa.table({ROW_COLUMN: pa.array(range(table.num_rows), pa.int64())})
+    return pa.table({roles.id: column_of(table, roles.id)})
+
+
+def read_names(path: Path, what: str) -> list[str]:
+    """A vocabulary: a text file with one label on each line.
+
+    Raises:
+        LabelError: no file, no text, no label, or a label twice.
+    """
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as error:
+        raise LabelError(
+            f"{what} wants a text file with one label a line: {path} is none."
+        ) from error
+    names = [name for name in names if name]
+    if not names:
+        raise LabelError(f"{what} wants a text file with one label a line: {path} is empty.")
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise LabelError(f"{what} wants each label once: {path} has {twice[0]!r} twice.")
+    return names
+
+
+def read_matrix(path: Path) -> NDArray[np.float64]:
+    """A transition matrix, (clean, noisy): a CSV of numbers without a header.
+
+    Raises:
+        TableError: no file, or something else in it.
+    """
+    wanted = "--transition-matrix wants a CSV of numbers, without a header, clean classes as rows"
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        matrix = [[float(cell) for cell in line.split(",")] for line in lines if line.strip()]
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise TableError(f"{wanted}: {path} is no file.") from error
+    except ValueError as error:
+        raise TableError(f"{wanted}; {path}: {error}.") from error
+    if not matrix or len({len(row) for row in matrix}) != 1:
+        raise TableError(f"{wanted}; {path} has rows of {sorted({len(row) for row in matrix})}.")
+    return np.array(matrix)
+
+
+def require_in_vocabulary(rows: Rows, vocabulary: Collection[Name], path: Path) -> None:
+    """Check that the clean labels that will be read are in the vocabulary that was given.
+
+    Raises:
+        LabelError: the first that is not.
+    """
+    known = set(vocabulary)
+    for row in np.flatnonzero(rows.verified | rows.labelled_in("validation")):
+        for name in names_of(rows.clean[row]):
+            if name not in known:
+                raise LabelError(
+                    f"Row {row} has the clean label {name!r} (rows count from 0), which is not in "
+                    f"{path}. Correct it, or add it there."
+                )
+
+
+def require_known_classes(rows: Rows) -> None:
+    """Check that no row has a noisy class that fitting will not see.
+
+    Raises:
+        LabelError: the first that has.
+    """
+    for name, cells in rows.noisy.items():
+        if any(isinstance(cell, list) for cell in cells):
+            continue
+        seen = set(taking(cells, rows.split == "train"))
+        for row, cell in enumerate(cells):
+            if cell not in seen:
+                raise LabelError(
+                    f"Row {row} has the class {cell!r} in column {name!r} (rows count from 0), and "
+                    "no training row has it. Leave the row out, or move it to the training rows."
+                )
+
+
+def names_of(cell: list[str] | str | None) -> list[str]:
+    """The names in a label."""
+    if cell is None:
+        return []
+    return [cell] if isinstance(cell, str) else cell
+
+
+def taking(column: Column, rows: Mask) -> Column:
+    """Some of a column's cells."""
+    return [column[row] for row in np.flatnonzero(rows)]  # type: ignore[return-value]
+
+
+def _verified(table: pa.Table, roles: Roles, clean: Column) -> Mask:
+    labelled = _labelled(clean)
+    if roles.verified is None:
+        return labelled
+    verified = flags(table, roles.verified)
+    if (verified & ~labelled).any():
+        row = int(np.flatnonzero(verified & ~labelled)[0])
+        raise LabelError(
+            f"Row {row} is verified and column {roles.clean!r} is empty there (rows count from 0). "
+            "Give its label, [] for none, or do not mark it as verified."
+        )
+    return verified
+
+
+def _labelled(clean: Column) -> Mask:
+    return np.array([cell is not None for cell in clean], dtype=np.bool_)
+
+
+def _nothing(rows: int) -> Column:
+    labels: MultiClass = [None] * rows
+    return labels

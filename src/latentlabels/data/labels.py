@@ -7,6 +7,7 @@ column's name to any of these, for several annotators or kinds of label side by 
 from __future__ import annotations
 
 import difflib
+import math
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -216,6 +217,8 @@ def _read_column(labels: Any) -> Column:
         # The stubs' issparse narrows to a class that no constructor of theirs takes.
         return _from_indicator(csr_array(labels).toarray(), None)  # type: ignore[call-overload]
     if hasattr(labels, "columns") and hasattr(labels, "to_numpy"):
+        if len(labels.columns) == 1:
+            return _read_column(labels.to_numpy()[:, 0])
         return _from_indicator(labels.to_numpy(), tuple(labels.columns))
     if hasattr(labels, "detach"):
         labels = labels.detach().cpu().numpy()
@@ -248,8 +251,17 @@ def _is_cell_of_names(cell: Any) -> bool:
     )
 
 
+def _is_missing(value: Any) -> bool:
+    """None, NaN, or what pandas writes for a missing value."""
+    return (
+        value is None
+        or type(value).__name__ == "NAType"
+        or (isinstance(value, float) and math.isnan(value))
+    )
+
+
 def _names_of(cell: Any, row: int) -> Cell:
-    if cell is None or (isinstance(cell, float) and np.isnan(cell)):
+    if _is_missing(cell):
         return None
     if not _is_cell_of_names(cell):
         raise LabelError(
@@ -294,8 +306,7 @@ def _from_classes(classes: NDArray[Any]) -> Column:
                 "A class is a name or a whole number, got fractions."
             )
     cells: list[Cell] = [
-        None if value is None or value != value else [_plain(value)]  # NaN is not itself
-        for value in classes.tolist()
+        None if _is_missing(value) else [_plain(value)] for value in classes.tolist()
     ]
     return Column(cells, "classes")
 
@@ -303,7 +314,7 @@ def _from_classes(classes: NDArray[Any]) -> Column:
 def _plain(name: Any) -> Name:
     """A name as a value that JSON keeps."""
     plain = name.item() if isinstance(name, np.generic) else name
-    if not isinstance(plain, str | int | float | bool):
+    if _is_missing(plain) or not isinstance(plain, str | int | float | bool):
         raise LabelError(f"A label's name is a text or a number, got {plain!r}.")
     return plain
 

@@ -13,7 +13,13 @@ from rich.table import Table
 
 from latentlabels.data.digits import DIGIT_NAMES, Scenes, digit_scenes
 from latentlabels.estimator import RobustClassifier
-from latentlabels.experiments.protocol import Method, Outcome, Task, recovery_of_auxiliary, run_method
+from latentlabels.experiments.protocol import (
+    Method,
+    Outcome,
+    Task,
+    recovery_of_auxiliary,
+    run_method,
+)
 from latentlabels.report.gallery import gallery_row, save_gallery
 
 METHODS = {

@@ -1,5 +1,4 @@
-"""One protocol for every method: the same rows, the same verified rows, the same network, the same
-choice of epoch.
+"""One protocol for every method: the same rows, verified rows, network and choice of epoch.
 
 Clean labels of unverified training rows score label recovery and nothing else, those of validation
 rows choose the epoch, those of test rows give the final figure. `Task` hands each method only what

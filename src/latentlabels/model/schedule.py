@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -11,7 +12,8 @@ class AlphaSchedule:
 
     Args:
         start: α at the beginning of training.
-        end: α from epoch `epochs` on; above zero, so that the auxiliary never lets go.
+        end: α from epoch `epochs` on; the paper stops above zero, so that the auxiliary never
+            lets go.
         epochs: length of the fall in epochs; 0 starts at `end`.
 
     Source: Vahdat (2017), section 3.1; 40 → 5 in 11 epochs on COCO, 8 → 1 in 10 on CIFAR-10.
@@ -22,7 +24,7 @@ class AlphaSchedule:
     epochs: float
 
     def __post_init__(self) -> None:
-        if not (self.start >= self.end >= 0 and self.epochs >= 0):
+        if not (math.inf > self.start >= self.end >= 0 and math.inf > self.epochs >= 0):
             raise ValueError(
                 "alpha falls from start to end, both at least 0, in at least 0 epochs; got "
                 f"start={self.start}, end={self.end}, epochs={self.epochs}."
@@ -42,11 +44,14 @@ class GibbsSchedule:
         chains: chains an example.
         sweeps: sweeps of both layers a run.
         burn_in: sweeps of the run that are left out of averages.
+        adaptive: whether persistent chains may stop earlier, once they have forgotten where the
+            run began; `sweeps` is then the most they run.
     """
 
     chains: int = 50
     sweeps: int = 100
     burn_in: int = 0
+    adaptive: bool = False
 
     def __post_init__(self) -> None:
         if self.chains < 1 or not 0 <= self.burn_in < self.sweeps:

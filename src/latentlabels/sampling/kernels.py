@@ -66,7 +66,7 @@ def run_fused(
     mean = torch.empty_like(state)
     average = torch.zeros(rows, crf.latent.size)
     noisy_fields = fields.noisy.expand(rows, -1).contiguous()
-    latent_fields = fields.latent.contiguous()
+    latent_fields = fields.latent.expand(rows, -1).contiguous()
     shared = (
         weight.numpy(),
         weight.T.contiguous().numpy(),
@@ -91,7 +91,7 @@ def run_fused(
             burn_in,
         )
 
-    threads = min(torch.get_num_threads(), rows)
+    threads = max(1, min(torch.get_num_threads(), rows))
     bounds = np.linspace(0, rows, threads + 1).astype(int)
     parts = [slice(start, stop) for start, stop in pairwise(bounds)]
     with ThreadPoolExecutor(threads) as pool:

@@ -70,8 +70,9 @@ def train(
     progress: bool = False,
     checkpoints: Path | None = None,
 ) -> History:
-    """Train a model in place, and leave it with the weights of the best validation score, or the
-    last.
+    """Train a model in place, and leave it with the best weights.
+
+    Best is the highest validation score; without validation rows, the last epoch's weights stay.
 
     Args:
         model: the model, at its starting values.
@@ -182,8 +183,7 @@ def own_randomness(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Leave out Lightning's remarks on hardware, worker processes and loggers, which a user cannot
-    act on."""
+    """Leave out Lightning's remarks on hardware and workers, which a user cannot act on."""
     loggers = [logging.getLogger(name) for name in ("lightning", "lightning.pytorch")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

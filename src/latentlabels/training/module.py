@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from latentlabels.evaluation.metrics import score
-from latentlabels.objective import NegativePhase, RobustLoss
+from latentlabels.model.pairwise import Potentials
+from latentlabels.objective import NegativePhase, PersistentGibbs, RobustLoss
 from latentlabels.robust_model import RobustModel
 from latentlabels.training.rows import Batch
 from latentlabels.training.settings import TrainingSettings
@@ -53,12 +54,28 @@ class RobustModule(L.LightningModule):
         alpha = self.settings.alpha.at(passed)
         self.loss.alpha = self.model.alpha = alpha
         loss: Tensor = self.loss(
-            self.model.network(batch.x), batch.rows, batch.noisy, batch.clean, batch.verified
+            self.model.network(batch.x),
+            batch.rows,
+            batch.noisy,
+            batch.clean,
+            batch.verified,
+            self._potentials_for_inference(batch.x),
         )
         size = len(batch.rows)
         self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
         self.log("alpha", alpha, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
+        phase = self.loss.negative_phase
+        if isinstance(phase, PersistentGibbs):
+            self.log("sweeps", float(phase.sweeps), on_step=False, on_epoch=True, batch_size=size)
         return loss
+
+    @torch.no_grad()
+    def _potentials_for_inference(self, x: Tensor) -> Potentials:
+        """The potentials as the network will be used: without dropout, and held fixed."""
+        self.model.network.eval()
+        potentials: Potentials = self.model.network(x)
+        self.model.network.train()
+        return potentials
 
     def validation_step(self, batch: Batch, _index: int) -> None:
         """Predict, and keep the predictions for the epoch's score."""

@@ -14,6 +14,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 
+FEWEST_BATCHES = 10
+
+
 class Batch(NamedTuple):
     """What a training step sees.
 
@@ -78,7 +81,7 @@ class MixedBatches(Sampler[NDArray[np.int64]]):
 
     Args:
         verified: which rows are verified, (rows,).
-        batch_size: rows a batch.
+        batch_size: rows a batch; fewer where the data would not fill ten batches an epoch.
         verified_share: least share of a batch that is verified rows; more where they are more of
             the data.
         seed: of the order.
@@ -87,6 +90,7 @@ class MixedBatches(Sampler[NDArray[np.int64]]):
     def __init__(
         self, verified: NDArray[np.bool_], batch_size: int, verified_share: float, seed: int
     ) -> None:
+        batch_size = max(2, min(batch_size, len(verified) // FEWEST_BATCHES))
         self.noisy_rows = np.flatnonzero(~verified)
         self.verified_rows = np.flatnonzero(verified)
         share = max(verified_share, verified.mean()) if verified.any() else 0.0

@@ -14,7 +14,7 @@ class TrainingSettings:
     Attributes:
         epochs: passes over the noisy rows at most.
         patience: epochs without a better validation score after which training stops.
-        batch_size: rows a batch.
+        batch_size: rows a batch; fewer where the data would not fill ten batches an epoch.
         verified_share: least share of a batch that is verified rows.
         learning_rate: Adam's step size for the network.
         crf_learning_rate: Adam's step size for the CRF.

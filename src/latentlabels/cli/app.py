@@ -1,0 +1,197 @@
+"""The commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+
+import latentlabels
+from latentlabels.cli import fitting
+from latentlabels.cli.console import Voice, facts_of
+from latentlabels.cli.options import (
+    ApplyColumns,
+    CellOptions,
+    FitColumns,
+    IdOption,
+    InputOption,
+    ModelOptions,
+    OutputOptions,
+    RunOptions,
+    TableOutput,
+    grouped,
+)
+from latentlabels.cli.outputs import cleaned_table, predicted_table, staged, write_json
+from latentlabels.cli.roles import roles_for_applying, roles_for_fitting, roles_for_predicting
+from latentlabels.cli.rows import read_rows, row_ids
+from latentlabels.data.columns import input_matrix
+from latentlabels.data.table import Format, read_table, write_table_atomically
+from latentlabels.estimator import RobustClassifier
+
+MODEL, METRICS = "model", "metrics.json"
+
+app = typer.Typer(
+    help="Train on noisy labels and clean them, with a probability for every proposal.",
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+
+Table = Annotated[
+    Path,
+    typer.Argument(metavar="TABLE", help="A .csv, .parquet, .jsonl or .ndjson file."),
+]
+ModelFolder = Annotated[
+    Path, typer.Option("--model", metavar="DIR", help="The folder of a fitted model.")
+]
+
+
+@app.command(
+    epilog="Example: latentlabels clean films.parquet --input vector --noisy keywords "
+    "--clean genres --out run"
+)
+@grouped
+def clean(
+    table: Table,
+    columns: FitColumns,
+    cells: CellOptions,
+    model: ModelOptions,
+    output: TableOutput,
+    run: RunOptions,
+) -> None:
+    """Fit a model and clean all rows' labels: leaves cleaned.parquet, model/ and metrics.json."""
+    _fit(table, columns, cells, model, output, run, output.format)
+
+
+@app.command(
+    epilog="Example: latentlabels fit films.parquet --input vector --noisy keywords "
+    "--clean genres --out run"
+)
+@grouped
+def fit(
+    table: Table,
+    columns: FitColumns,
+    cells: CellOptions,
+    model: ModelOptions,
+    output: OutputOptions,
+    run: RunOptions,
+) -> None:
+    """Fit a model: leaves model/ and metrics.json."""
+    _fit(table, columns, cells, model, output, run, None)
+
+
+@app.command(epilog="Example: latentlabels apply new.parquet --model run/model --out cleaned-new")
+@grouped
+def apply(
+    table: Table,
+    model: ModelFolder,
+    columns: ApplyColumns,
+    output: TableOutput,
+    run: RunOptions,
+) -> None:
+    """Clean labels with a fitted model: leaves cleaned.parquet.
+
+    Columns are those of fitting, where they are not named.
+    """
+    voice = Voice(run)
+    name = f"cleaned.{output.format}"
+    with staged(output.out, [name], overwrite=output.overwrite) as folder:
+        estimator = RobustClassifier.load(model)
+        with voice.working(f"reading {table}"):
+            content = read_table(table)
+            roles = roles_for_applying(content, estimator, columns)
+            rows = read_rows(content, roles)
+        cleaned = fitting.clean(estimator, rows, voice)
+        write_table_atomically(cleaned_table(rows.ids, cleaned), folder / name, output.format)
+    voice.summary(
+        [
+            ("rows", f"{len(rows):,}"),
+            ("verified", f"{rows.verified.sum():,}"),
+            ("changed", f"{cleaned.changed.sum():,} rows"),
+            ("written", str(output.out / name)),
+        ]
+    )
+
+
+@app.command(
+    epilog="Example: latentlabels predict new.parquet --model run/model --out predicted-new"
+)
+@grouped
+def predict(
+    table: Table,
+    model: ModelFolder,
+    output: TableOutput,
+    run: RunOptions,
+    input: InputOption = None,
+    id: IdOption = None,
+) -> None:
+    """Predict clean labels from the input alone: leaves predicted.parquet.
+
+    Columns are those of fitting, where they are not named. --seed is of the chains that predict.
+    """
+    voice = Voice(run)
+    name = f"predicted.{output.format}"
+    with staged(output.out, [name], overwrite=output.overwrite) as folder:
+        estimator = RobustClassifier.load(model)
+        estimator.model_.seed = run.seed
+        with voice.working(f"reading {table}"):
+            content = read_table(table)
+            roles = roles_for_predicting(content, estimator, input, id)
+            x = input_matrix(content, roles.input)
+        with voice.working(f"predicting {len(x):,} rows"):
+            probabilities = estimator.predict_proba(x)
+        space = estimator.clean_space_
+        states = space.units.mode(torch.from_numpy(probabilities)).numpy()
+        predicted = predicted_table(
+            row_ids(content, roles), space.names, space.decode(states), probabilities
+        )
+        write_table_atomically(predicted, folder / name, output.format)
+    voice.summary([("rows", f"{len(x):,}"), ("written", str(output.out / name))])
+
+
+@app.command(epilog="Example: latentlabels demo --out demo")
+@grouped
+def demo(
+    run: RunOptions,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Keep the results here.")
+    ] = None,
+) -> None:
+    """Clean the labels of embedded real data, in about a minute."""
+    from latentlabels.experiments.demo import run_demo
+
+    run_demo(out, run.seed, Console(quiet=run.quiet))
+
+
+def _fit(
+    path: Path,
+    columns: FitColumns,
+    cells: CellOptions,
+    model: ModelOptions,
+    output: OutputOptions,
+    run: RunOptions,
+    kind: Format | None,
+) -> None:
+    """Fit, clean, and write what is wanted: a table of that kind, or none."""
+    voice = Voice(run)
+    written = [MODEL, METRICS] if kind is None else [f"cleaned.{kind}", MODEL, METRICS]
+    with staged(output.out, written, overwrite=output.overwrite) as folder:
+        estimator = fitting.estimator_of(model, run.seed, progress=voice.progress)
+        with voice.working(f"reading {path}"):
+            table = read_table(path)
+            roles = roles_for_fitting(table, columns, cells)
+            rows = read_rows(table, roles)
+        fitting.fit(estimator, rows, roles, model, voice)
+        cleaned = fitting.clean(estimator, rows, voice)
+        metrics = fitting.metrics_of(estimator, rows, cleaned, run.seed)
+        if kind is not None:
+            table = cleaned_table(rows.ids, cleaned)
+            write_table_atomically(table, folder / f"cleaned.{kind}", kind)
+        origin = {"table": path.name, "version": latentlabels.__version__, **roles.provenance()}
+        estimator.save(folder / MODEL, provenance=origin)
+        write_json(folder / METRICS, metrics)
+    if kind is None:
+        metrics["changes"] = None
+    voice.summary(facts_of(metrics, output.out, written))

@@ -1,0 +1,102 @@
+"""What a command says while it runs and at its end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from latentlabels.cli import one_line
+from latentlabels.cli.options import VoiceOptions
+
+NAMES_SHOWN = 5
+
+
+class Voice:
+    """Says what is going on, as far as the user wants to hear it.
+
+    Args:
+        options: what the user wants.
+    """
+
+    def __init__(self, options: VoiceOptions) -> None:
+        self.quiet = options.quiet
+        wanted = sys.stderr.isatty() if options.progress is None else options.progress
+        self.progress = wanted and not options.quiet
+        self.console = Console(quiet=options.quiet)
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """Show that something is being done."""
+        if not self.progress:
+            yield
+            return
+        with Console(stderr=True).status(Text(what)):
+            yield
+
+    def warn(self, message: str) -> None:
+        """Say something that a user may want to act on."""
+        if not self.quiet:
+            sys.stderr.write(f"latentlabels: warning: {one_line(message)}\n")
+
+    def summary(self, facts: Iterable[tuple[str, str]]) -> None:
+        """Print facts with their names."""
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+        for name, fact in facts:
+            table.add_row(name, Text(one_line(fact)))
+        self.console.print(table)
+
+
+def listed(names: Sequence[Any]) -> str:
+    """The first of some names, and how many more there are."""
+    shown = ", ".join(repr(str(name)) for name in names[:NAMES_SHOWN])
+    more = len(names) - NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def facts_of(metrics: dict[str, Any], out: Path, written: Sequence[str]) -> list[tuple[str, str]]:
+    """The summary of a run, from its metrics."""
+    rows = metrics["rows"]
+    parts = [f"{rows[part]:,} {part}" for part in ("train", "validation", "test") if rows[part]]
+    facts = [
+        ("rows", f"{rows['all']:,}" + (f" ({', '.join(parts)})" if len(parts) > 1 else "")),
+        ("verified", f"{rows['verified']:,}"),
+    ]
+    changes = metrics.get("changes")
+    if changes is not None:
+        facts += [
+            ("changed", f"{changes['rows']:,} rows"),
+            ("labels", f"{changes['added']:,} added, {changes['removed']:,} removed"),
+        ]
+    facts.append(("auxiliary", _auxiliary(metrics["auxiliary"])))
+    for part, of in (
+        ("validation", "p(ŷ | x)"),
+        ("test", "p(ŷ | x)"),
+        ("recovery", "q(ŷ | x, y), unverified training rows"),
+    ):
+        if metrics[part] is not None:
+            facts.append((part, f"{_score(metrics[part])}, {of}"))
+    facts.append(("written", ", ".join(str(out / name) for name in written)))
+    return facts
+
+
+def _auxiliary(choice: dict[str, Any]) -> str:
+    losses = sorted(choice["held_out_loss"].items(), key=lambda pair: pair[1])
+    if not losses:
+        return str(choice["kind"])
+    told = ", ".join(f"{kind} {loss:.3f}" for kind, loss in losses)
+    return f"{choice['kind']} (held-out loss in nats: {told})"
+
+
+def _score(scored: dict[str, Any]) -> str:
+    name = next(iter(scored))
+    value = scored[name]
+    return f"{name} undefined" if value is None else f"{name} {value:.1%}"

@@ -1,0 +1,195 @@
+"""Fitting from a table: options into an estimator, rows into a model, and what is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import latentlabels
+from latentlabels.cleaning import CleanedLabels
+from latentlabels.cli.console import Voice, listed
+from latentlabels.cli.options import DEFAULTS, ModelOptions
+from latentlabels.cli.roles import Roles
+from latentlabels.cli.rows import (
+    Rows,
+    names_of,
+    read_matrix,
+    read_names,
+    require_in_vocabulary,
+    require_known_classes,
+    taking,
+)
+from latentlabels.cli.scores import compared, number
+from latentlabels.data.labels import Name
+from latentlabels.errors import LabelError, LatentLabelsError
+from latentlabels.estimator import RobustClassifier
+from latentlabels.evaluation.metrics import score_name
+from latentlabels.training.module import VALIDATION_SCORE
+
+METRICS_SCHEMA = 1
+
+
+def estimator_of(model: ModelOptions, seed: int, *, progress: bool) -> RobustClassifier:
+    """An unfitted estimator as the options want it.
+
+    Raises:
+        LatentLabelsError: options that contradict each other, or files that cannot be read.
+    """
+    arguments = {name: value for name, value in vars(model).items() if name in DEFAULTS}
+    if model.transition_matrix:
+        if model.auxiliary != DEFAULTS["auxiliary"]:
+            raise LatentLabelsError(
+                "--auxiliary and --transition-matrix exclude each other: pass one of them."
+            )
+        matrices = [read_matrix(path).tolist() for path in model.transition_matrix]
+        arguments["auxiliary"] = matrices if len(matrices) > 1 else matrices[0]
+    for name in ("clean_labels", "noisy_labels"):
+        if arguments[name] is not None:
+            arguments[name] = read_names(arguments[name], f"--{name.replace('_', '-')}")
+    arguments["hidden_layers"] = _widths(model.hidden_layers)
+    return RobustClassifier(**arguments, random_state=seed, verbose=progress)
+
+
+def fit(
+    estimator: RobustClassifier, rows: Rows, roles: Roles, options: ModelOptions, voice: Voice
+) -> None:
+    """Fit an estimator on a table's training rows.
+
+    Args:
+        estimator: what to fit.
+        rows: all rows.
+        roles: of the columns they come from.
+        options: that the estimator was made of.
+        voice: for warnings.
+
+    Raises:
+        LabelError: labels that nothing can be learnt from.
+    """
+    _check(rows, roles, options)
+    if estimator.clean_labels is not None and options.clean_labels is not None:
+        require_in_vocabulary(rows, estimator.clean_labels, options.clean_labels)
+        _warn_of_unverified(estimator.clean_labels, rows, voice)
+    known = rows.known_clean()
+    training = rows.split == "train"
+    validation = None
+    held_out = rows.labelled_in("validation")
+    if held_out.any():
+        validation = (rows.x[held_out], taking(rows.clean, held_out))
+    estimator.fit(
+        rows.x[training],
+        rows.noisy_of(training),
+        None if known is None else taking(known, training),
+        validation=validation,
+    )
+    if estimator.clean_labels is None:
+        _warn_of_unverified(estimator.clean_space_.names, rows, voice)
+
+
+def clean(estimator: RobustClassifier, rows: Rows, voice: Voice) -> CleanedLabels:
+    """Clean all rows; verified ones keep what was verified."""
+    space = estimator.noisy_space_
+    everywhere = np.ones(len(rows), dtype=np.bool_)
+    names = {name for vocabulary in space.vocabularies for name in vocabulary.names}
+    given = dict.fromkeys(
+        name for cells in rows.noisy.values() for cell in cells for name in names_of(cell)
+    )
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        voice.warn(
+            f"{len(unknown)} noisy labels were not seen in fitting and say nothing: "
+            f"{listed(unknown)}."
+        )
+    with voice.working(f"cleaning {len(rows):,} rows"):
+        return estimator.clean(rows.x, rows.noisy_of(everywhere, space.columns), rows.known_clean())
+
+
+def metrics_of(
+    estimator: RobustClassifier, rows: Rows, cleaned: CleanedLabels, seed: int
+) -> dict[str, Any]:
+    """What is told of a run: metrics.json.
+
+    Args:
+        estimator: fitted.
+        rows: all rows of the table.
+        cleaned: their cleaned labels.
+        seed: of everything random.
+    """
+    history, choice, space = estimator.history_, estimator.auxiliary_choice_, estimator.clean_space_
+    score = history.epochs[history.best_epoch].get(VALIDATION_SCORE)
+    test = rows.labelled_in("test")
+    recovery = rows.labelled_in("train") & ~rows.verified
+    predicted = estimator.predict_proba(rows.x[test]) if test.any() else np.empty((0, 0))
+    return {
+        "schema": METRICS_SCHEMA,
+        "version": latentlabels.__version__,
+        "seed": seed,
+        "settings": {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in estimator.get_params().items()
+            if name not in ("random_state", "verbose")
+        },
+        "rows": {
+            "all": len(rows),
+            **{part: int((rows.split == part).sum()) for part in ("train", "validation", "test")},
+            "verified": int(rows.verified.sum()),
+        },
+        "labels": {"noisy": len(estimator.noisy_space_.names), "clean": len(space.names)},
+        "auxiliary": {"kind": choice.kind, "held_out_loss": choice.held_out_loss},
+        "negative_phase": history.negative_phase,
+        "best_epoch": history.best_epoch,
+        "history": [
+            {name: number(value) for name, value in epoch.items()} for epoch in history.epochs
+        ],
+        "changes": {
+            "rows": int(cleaned.changed.sum()),
+            "added": sum(map(len, cleaned.added)),
+            "removed": sum(map(len, cleaned.removed)),
+        },
+        "validation": None if score is None else {score_name(space.units): number(score)},
+        "test": compared(space, taking(rows.clean, test), predicted),
+        "recovery": compared(space, taking(rows.clean, recovery), cleaned.probabilities[recovery]),
+    }
+
+
+def _check(rows: Rows, roles: Roles, options: ModelOptions) -> None:
+    training = rows.split == "train"
+    if not training.any():
+        raise LabelError("No row is a training row. Mark those to fit on as train.")
+    if roles.clean is not None and not (rows.verified.any() or options.transition_matrix):
+        raise LabelError(
+            f"No training row is verified: there is none whose label in column {roles.clean!r} may "
+            "be read. Verify some rows, or say what is known with --transition-matrix."
+        )
+    for name, cells in rows.noisy.items():
+        if not any(names_of(cells[row]) for row in np.flatnonzero(training)):
+            raise LabelError(f"No training row has a noisy label in column {name!r}.")
+    read = np.flatnonzero(rows.verified | rows.labelled_in("validation"))
+    if len(read) and not any(names_of(rows.clean[row]) for row in read):
+        raise LabelError("No verified row has a clean label: there is nothing to learn.")
+    require_known_classes(rows)
+
+
+def _warn_of_unverified(names: Sequence[Name], rows: Rows, voice: Voice) -> None:
+    verified = np.flatnonzero(rows.verified)
+    seen = {name for row in verified for name in names_of(rows.clean[row])}
+    never = [name for name in names if name not in seen]
+    if never and len(verified):
+        voice.warn(
+            f"{len(never)} of {len(names)} clean labels never occur among verified rows: "
+            f"{listed(never)}. Little can be learnt of them."
+        )
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        widths = tuple(int(width) for width in text.split(",") if width.strip())
+    except ValueError:
+        widths = (0,)
+    if any(width < 1 for width in widths):
+        raise LatentLabelsError(
+            f"--hidden-layers wants whole numbers above zero such as 256,128, got {text!r}."
+        )
+    return widths

@@ -1,0 +1,143 @@
+"""What a command leaves: written aside, moved into place at the end, or not there at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from latentlabels.cleaning import CleanedLabels
+from latentlabels.data.labels import Name
+from latentlabels.errors import TableError
+
+VOCABULARY_KEY = "latentlabels.clean"
+STRINGS = pa.list_(pa.string())
+
+
+@contextmanager
+def staged(out: Path, names: Sequence[str], *, overwrite: bool) -> Iterator[Path]:
+    """A folder to write results into, which are moved to `out` if all goes well.
+
+    Args:
+        out: the results' folder, which need not exist.
+        names: what will be written.
+        overwrite: whether results of these names may be replaced.
+
+    Yields:
+        An empty folder on the same file system.
+
+    Raises:
+        TableError: `out` is a file, or holds results that may not be replaced.
+        OSError: nothing can be written there.
+    """
+    place = out.resolve()
+    if place.exists() and not place.is_dir():
+        raise TableError(f"--out wants a folder, {out} is a file.")
+    there = [name for name in names if (place / name).exists()]
+    if there and not overwrite:
+        raise TableError(
+            f"{out} holds {' and '.join(there)} already. Pass --overwrite to replace them, or name "
+            "another folder."
+        )
+    # In the nearest folder there is: anywhere else may be another file system, or not ours.
+    nearest = next(folder for folder in (place, *place.parents) if folder.is_dir())
+    aside = Path(tempfile.mkdtemp(prefix=".latentlabels-", dir=nearest))
+    try:
+        # Folders that tempfile makes are closed to others; results are not.
+        new, old = aside / "new", aside / "old"
+        new.mkdir()
+        old.mkdir()
+        yield new
+        _move(new, old, place)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON values to a file."""
+    text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def cleaned_table(ids: pa.Table, cleaned: CleanedLabels) -> pa.Table:
+    """Cleaned labels, a row for each row.
+
+    Args:
+        ids: a table of one column that names the rows.
+        cleaned: their labels.
+    """
+    columns = {
+        "given": pa.array(cleaned.given, STRINGS),
+        "proposed": pa.array(cleaned.proposed, STRINGS),
+        "added": pa.array(cleaned.added, STRINGS),
+        "removed": pa.array(cleaned.removed, STRINGS),
+        "verified": pa.array(cleaned.verified),
+        "probabilities": _vectors(cleaned.probabilities),
+    }
+    return _with_ids(ids, columns, cleaned.names)
+
+
+def predicted_table(
+    ids: pa.Table,
+    names: Sequence[Name],
+    predicted: list[list[Name]],
+    probabilities: NDArray[np.float64],
+) -> pa.Table:
+    """Predicted labels, a row for each row.
+
+    Args:
+        ids: a table of one column that names the rows.
+        names: the clean vocabulary.
+        predicted: names that each row probably has.
+        probabilities: p(ŷ | x), (rows, clean).
+    """
+    columns = {
+        "predicted": pa.array(predicted, STRINGS),
+        "probabilities": _vectors(probabilities.astype(np.float32)),
+    }
+    return _with_ids(ids, columns, names)
+
+
+def _with_ids(ids: pa.Table, columns: dict[str, pa.Array], names: Sequence[Name]) -> pa.Table:
+    (id_name,) = ids.column_names
+    if id_name in columns:
+        raise TableError(
+            f"The results have a column {id_name!r} of their own: rename the one that names rows."
+        )
+    table = pa.table({id_name: ids.column(0), **columns})
+    vocabulary = json.dumps([str(name) for name in names], ensure_ascii=False)
+    return table.replace_schema_metadata({VOCABULARY_KEY: vocabulary})
+
+
+def _vectors(probabilities: NDArray[np.float32]) -> pa.Array:
+    rows, width = probabilities.shape
+    offsets = pa.array(np.arange(rows + 1) * width, pa.int32())
+    return pa.ListArray.from_arrays(offsets, pa.array(probabilities.ravel()))
+
+
+def _move(new: Path, old: Path, place: Path) -> None:
+    """Move everything in `new` to `place`; on failure, put back what was there."""
+    place.mkdir(parents=True, exist_ok=True)
+    moved: list[Path] = []
+    try:
+        for source in sorted(new.iterdir()):
+            target = place / source.name
+            if target.exists():
+                target.rename(old / target.name)
+            moved.append(target)
+            source.rename(target)
+    except BaseException:
+        for target in moved:
+            if target.exists():
+                target.rename(new / f"{target.name}.undone")
+            if (old / target.name).exists():
+                (old / target.name).rename(target)
+        raise

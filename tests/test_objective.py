@@ -1,0 +1,178 @@
+"""The robust loss: what it is worth, which rows it reads, and chains that live as long as training.
+
+Its gradient is tested in exactness/test_gradient.py and statistical/test_gradient.py.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from latentlabels import objective
+from latentlabels.model.exact import exact_joint
+from latentlabels.model.pairwise import Potentials
+from latentlabels.model.posterior import posterior_logits, posterior_mean
+from latentlabels.model.schedule import GibbsSchedule
+from latentlabels.model.units import Bernoulli, Categorical
+from latentlabels.objective import ExactPhase, PersistentGibbs, RobustLoss
+from latentlabels.sampling.gibbs import GibbsRun, run_gibbs
+from tests.monte_carlo import assert_mean
+from tests.small_models import EVERY_MODEL, SmallModel
+from torch import Tensor
+from torch.testing import assert_close
+
+ROWS = 8
+ALL = torch.arange(ROWS)
+VERIFIED = ALL % 3 == 0
+MODEL = EVERY_MODEL["both-to-both, pairs and hidden, with x-y link"]
+LATENT = MODEL.clean.size + MODEL.hidden
+
+every_model = pytest.mark.parametrize("model", EVERY_MODEL.values(), ids=EVERY_MODEL)
+
+
+def exact_loss(model: SmallModel = MODEL, alpha: float = 1.0) -> RobustLoss:
+    return RobustLoss(model.crf(), model.auxiliary(model.hidden), ExactPhase(), alpha=alpha)
+
+
+def persistent(sweeps: int = 3, chains: int = 4, rows: int = ROWS) -> PersistentGibbs:
+    return PersistentGibbs(rows, LATENT, GibbsSchedule(chains, sweeps), seed=5)
+
+
+@every_model
+@pytest.mark.parametrize("alpha", [0.0, 2.0])
+def test_loss_is_the_bound_up_to_the_posteriors_entropy(model: SmallModel, alpha: float) -> None:
+    """E_q[E] + log Z − H(q) = −log p(y | x) + KL(q ‖ p(ŷ, h | y, x)), with no KL at α = 0."""
+    loss, potentials = exact_loss(model, alpha), model.potentials(1)
+    noisy, clean = model.labels(1)
+    crf = loss.crf
+    joint = exact_joint(crf, potentials)
+    logits = posterior_logits(crf, crf.fields(potentials), noisy, loss.auxiliary, alpha)
+    log_q = crf.latent.log_probability(logits, joint.latent)
+    entropy = -(log_q.exp() * log_q).sum()
+    distance = (log_q.exp() * (log_q - joint.posterior(noisy[0]).log())).sum()
+    found = loss(potentials, ALL[:1], noisy, clean, torch.tensor([False]))
+    assert_close(found - entropy, -joint.log_likelihood(noisy[0]) + distance)
+    if alpha == 0:
+        assert_close(distance, torch.zeros_like(distance))
+
+
+def test_noisy_and_verified_rows_are_averaged_apart() -> None:
+    loss, potentials = exact_loss(), MODEL.potentials(ROWS)
+    noisy, clean = MODEL.labels(ROWS)
+    rows = loss.row_losses(potentials, ALL, noisy, clean, VERIFIED)
+    both = loss(potentials, ALL, noisy, clean, VERIFIED)
+    assert_close(both, rows[~VERIFIED].mean() + rows[VERIFIED].mean())
+    for some in (VERIFIED, ~VERIFIED):
+        part = Potentials(*(p[some] for p in potentials if p is not None))
+        alone = loss(part, ALL[some], noisy[some], clean[some], VERIFIED[some])
+        assert_close(alone, rows[some].mean())
+
+
+def test_clean_labels_are_read_on_verified_rows_only() -> None:
+    loss, potentials = exact_loss(), MODEL.potentials(ROWS)
+    noisy, clean = MODEL.labels(ROWS)
+    unknown = torch.where(VERIFIED[:, None], clean, torch.nan)
+    rows = loss.row_losses(potentials, ALL, noisy, unknown, VERIFIED)
+    assert torch.equal(rows, loss.row_losses(potentials, ALL, noisy, clean, VERIFIED))
+    other = loss.row_losses(potentials, ALL, noisy, clean.roll(1, 0), VERIFIED)
+    assert not torch.isclose(other[VERIFIED], rows[VERIFIED]).all()
+
+
+def test_alpha_can_be_annealed() -> None:
+    loss, potentials = exact_loss(alpha=0.5), MODEL.potentials(ROWS)
+    noisy, clean = MODEL.labels(ROWS)
+    loss.alpha = 7.0
+    annealed = loss(potentials, ALL, noisy, clean, VERIFIED)
+    assert_close(annealed, exact_loss(alpha=7.0)(potentials, ALL, noisy, clean, VERIFIED))
+
+
+@pytest.mark.parametrize("phase", [ExactPhase(), persistent()], ids=["exact", "gibbs"])
+def test_gradient_reaches_network_and_model_but_not_the_auxiliary(
+    phase: objective.NegativePhase,
+) -> None:
+    network = torch.nn.Linear(6, MODEL.clean.size + MODEL.noisy.size)
+    loss = RobustLoss(MODEL.crf(torch.float32), MODEL.auxiliary(2, torch.float32), phase)
+    x = torch.randn(ROWS, 6, generator=torch.Generator().manual_seed(0))
+    potentials = Potentials(*network(x).split([MODEL.clean.size, MODEL.noisy.size], -1))
+    loss(potentials, ALL, *MODEL.labels(ROWS, torch.float32), VERIFIED).backward()
+    for name, parameter in [*network.named_parameters(), *loss.named_parameters()]:
+        assert parameter.grad is not None, name
+        assert parameter.grad.any(), name
+
+
+def test_an_auxiliary_of_other_units_is_refused() -> None:
+    other = SmallModel(Bernoulli(2), Categorical(3)).auxiliary()
+    with pytest.raises(ValueError, match="Fit the auxiliary on the model's own units"):
+        RobustLoss(MODEL.crf(), other, ExactPhase())
+
+
+def test_chains_start_from_the_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws of q's means, and on verified rows the clean labels themselves."""
+    begun: list[Tensor] = []
+
+    def spy(crf: object, fields: object, latent: Tensor, *rest: object, **plan: int) -> GibbsRun:
+        begun.append(latent)
+        return run_gibbs(crf, fields, latent, *rest, **plan)
+
+    monkeypatch.setattr(objective, "run_gibbs", spy)
+    phase = persistent(chains=500)
+    loss = RobustLoss(MODEL.crf(), MODEL.auxiliary(2), phase)
+    noisy, clean = MODEL.labels(ROWS)
+    potentials = MODEL.potentials(ROWS)
+    loss(potentials, ALL, noisy, clean, VERIFIED)
+    fields = loss.crf.fields(potentials)
+    q = posterior_mean(loss.crf, fields, noisy, loss.auxiliary, 1.0, clean, VERIFIED)
+    assert loss.crf.latent.are_states(begun[0]).all()
+    assert_mean(begun[0].transpose(0, 1), q.detach())
+    given = clean[VERIFIED][:, None].expand(-1, 500, -1)
+    assert torch.equal(begun[0][VERIFIED][..., : MODEL.clean.size], given)
+
+    ended, _ = phase.store.read(ALL)
+    loss(potentials, ALL, noisy, clean, VERIFIED)
+    assert torch.equal(begun[1].bool(), ended)
+
+
+def run_epochs(phase: PersistentGibbs, batches: list[list[int]]) -> None:
+    """Updates on some rows of a table of eight, the model left as it is."""
+    loss = RobustLoss(MODEL.crf(torch.float32), MODEL.auxiliary(2, torch.float32), phase)
+    potentials = MODEL.potentials(ROWS, torch.float32)
+    noisy, clean = MODEL.labels(ROWS, torch.float32)
+    for batch in batches:
+        some = Potentials(*(p[batch] for p in potentials if p is not None))
+        loss(some, ALL[batch], noisy[batch], clean[batch], VERIFIED[batch])
+
+
+def assert_same_chains(one: PersistentGibbs, other: PersistentGibbs) -> None:
+    assert torch.equal(one.store.bits, other.store.bits)
+    assert torch.equal(one.store.done, other.store.done)
+
+
+def test_chains_are_the_same_in_whatever_batches_their_rows_come() -> None:
+    one, other = persistent(), persistent()
+    run_epochs(one, [[0, 1, 2, 3], [4, 5, 6, 7], [0, 1, 2, 3], [4, 5, 6, 7]])
+    run_epochs(other, [[6, 1], [0, 7, 2, 5, 4, 3], [4, 6, 0, 2, 1], [3, 5, 7]])
+    assert_same_chains(one, other)
+    assert one.store.done.tolist() == [6] * ROWS
+
+
+def test_going_on_needs_the_store_and_nothing_else() -> None:
+    whole, resumed = persistent(), persistent()
+    run_epochs(whole, [[0, 1, 2], [2, 3], [1, 2, 7]])
+    paused = persistent()
+    run_epochs(paused, [[0, 1, 2], [2, 3]])
+    resumed.store = copy.deepcopy(paused.store)
+    run_epochs(resumed, [[1, 2, 7]])
+    assert_same_chains(whole, resumed)
+
+
+def test_another_seed_gives_other_chains() -> None:
+    one, other = persistent(), persistent()
+    other.seed += 1
+    run_epochs(one, [[0, 1]])
+    run_epochs(other, [[0, 1]])
+    assert not torch.equal(one.store.bits, other.store.bits)
+
+
+def test_the_default_schedule_is_the_papers() -> None:
+    assert PersistentGibbs(1, 1).schedule == GibbsSchedule(chains=50, sweeps=100)
