@@ -3,10 +3,11 @@
     python benchmarks/quality.py demo
     python benchmarks/quality.py films.parquet --text overview --noisy keywords --clean genres
 
-A table needs the columns `split` (train / validation / test) and `verified`, or others named with --split and --verified.
-Its input is `--input` columns of numbers or vectors, or a `--text` column, turned into TF-IDF vectors and their leading
-singular directions, both fitted on the training rows. On the demo's data every seed makes scenes of its own; on a table the
-rows stay and the seed is that of training.
+A table needs the columns `split` (train / validation / test) and `verified`, or others named with
+--split and --verified. Its input is `--input` columns of numbers or vectors, or a `--text` column,
+turned into TF-IDF vectors and their leading singular directions, both fitted on the training rows.
+On the demo's data every seed makes scenes of its own; on a table the rows stay and the seed is that
+of training.
 """
 
 from __future__ import annotations

@@ -110,15 +110,15 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         chains: int = 50,
         sweeps: int = 100,
         adaptive_sweeps: bool = True,
-        hidden_layers: tuple[int, ...] = (256,),
-        dropout: float = 0.2,
-        epochs: int = 30,
-        patience: int = 10,
-        batch_size: int = 128,
-        learning_rate: float = 1e-3,
-        crf_learning_rate: float = 1e-3,
+        hidden_layers: tuple[int, ...] = (512, 512),
+        dropout: float = 0.5,
+        epochs: int = 60,
+        patience: int = 15,
+        batch_size: int = 256,
+        learning_rate: float = 2e-3,
+        crf_learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
-        averaging: float = 0.98,
+        averaging: float = 0.99,
         validation_fraction: float = 0.2,
         clean_labels: Sequence[Name] | None = None,
         noisy_labels: Sequence[Name] | None = None,
@@ -276,7 +276,9 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             for rows in _batches(len(x))
         ]
         probabilities = torch.cat(parts).float().numpy()
-        return clean_labels(self.clean_space_, _given(columns, self.clean_space_), probabilities, known, kept)
+        return clean_labels(
+            self.clean_space_, _given(columns, self.clean_space_), probabilities, known, kept
+        )
 
     def score(self, X: ArrayLike | Tensor, y: Any, clean: Any = None) -> float:
         """Accuracy of predicted classes, or mean average precision of several labels.

@@ -25,7 +25,12 @@ from torch import Tensor, nn
 
 from latentlabels.model.marginal import LatentMarginal
 from latentlabels.model.pairwise import Fields, PairwiseCRF, Potentials
-from latentlabels.model.posterior import Auxiliary, posterior_mean, require_same_units
+from latentlabels.model.posterior import (
+    Auxiliary,
+    clean_posterior,
+    posterior_mean,
+    require_same_units,
+)
 from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.sampling.chains import ChainStore
 from latentlabels.sampling.gibbs import run_gibbs
@@ -110,7 +115,6 @@ class PersistentGibbs(NegativePhase):
             self._adapt(memory(latent, run.latent))
         return -crf.energy(fields.per_chain(), run.noisy, run.latent_mean).mean(-1)
 
-
     def _adapt(self, remembered: float) -> None:
         if remembered > LONGEST_MEMORY:
             self.sweeps = min(2 * self.sweeps, self.schedule.sweeps)
@@ -190,6 +194,19 @@ class RobustLoss(nn.Module):
         losses = self.row_losses(potentials, rows, noisy, clean, verified, inference)
         parts = [losses[chosen].mean() for chosen in (~verified, verified) if chosen.any()]
         return torch.stack(parts).sum()
+
+    @torch.no_grad()
+    def posterior(self, potentials: Potentials, noisy: Tensor) -> Tensor:
+        """E_q[ŷ | x, y], the cleaned labels of a batch, (batch, clean).
+
+        Args:
+            potentials: what the network says of the batch.
+            noisy: the given labels, (batch, noisy).
+
+        Source: Vahdat (2017), eq. 10.
+        """
+        fields = self.crf.fields(potentials)
+        return clean_posterior(self.crf, fields, noisy, self.auxiliary, self.alpha)
 
     def row_losses(
         self,

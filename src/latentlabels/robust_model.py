@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from latentlabels.model.pairwise import Fields, PairwiseCRF
-from latentlabels.model.posterior import Auxiliary, posterior_logits, require_same_units
+from latentlabels.model.posterior import Auxiliary, clean_posterior, require_same_units
 from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.sampling.prediction import PREDICTION, clean_marginals
 
@@ -56,8 +56,7 @@ class RobustModel(nn.Module):
     @torch.no_grad()
     def clean_mean(self, x: Tensor, noisy: Tensor) -> Tensor:
         """E_q[ŷ | x, y], the cleaned label, (batch, clean), for given labels (batch, noisy)."""
-        logits = posterior_logits(self.crf, self.fields(x), noisy, self.auxiliary, self.alpha)
-        return self.crf.clean.mean(logits[:, : self.crf.clean.size])
+        return clean_posterior(self.crf, self.fields(x), noisy, self.auxiliary, self.alpha)
 
     @torch.no_grad()
     def start_from_labels(self, noisy_mean: Tensor, *, weights: bool = True) -> None:

@@ -16,15 +16,15 @@ from latentlabels.cli.options import (
     ApplyColumns,
     CellOptions,
     FitColumns,
-    IdOption,
-    InputOption,
     ModelOptions,
     OutputOptions,
+    PredictColumns,
+    RerunOptions,
     RunOptions,
     TableOutput,
     grouped,
 )
-from latentlabels.cli.outputs import cleaned_table, predicted_table, staged, write_json
+from latentlabels.cli.outputs import cleaned_table, predicted_table, staged, write_json, write_model
 from latentlabels.cli.roles import roles_for_applying, roles_for_fitting, roles_for_predicting
 from latentlabels.cli.rows import read_rows, row_ids
 from latentlabels.data.columns import input_matrix
@@ -57,12 +57,12 @@ def clean(
     table: Table,
     columns: FitColumns,
     cells: CellOptions,
-    model: ModelOptions,
     output: TableOutput,
+    model: ModelOptions,
     run: RunOptions,
 ) -> None:
     """Fit a model and clean all rows' labels: leaves cleaned.parquet, model/ and metrics.json."""
-    _fit(table, columns, cells, model, output, run, output.format)
+    _fit(table, columns, cells, output, model, run, output.format)
 
 
 @app.command(
@@ -74,22 +74,22 @@ def fit(
     table: Table,
     columns: FitColumns,
     cells: CellOptions,
-    model: ModelOptions,
     output: OutputOptions,
+    model: ModelOptions,
     run: RunOptions,
 ) -> None:
     """Fit a model: leaves model/ and metrics.json."""
-    _fit(table, columns, cells, model, output, run, None)
+    _fit(table, columns, cells, output, model, run, None)
 
 
-@app.command(epilog="Example: latentlabels apply new.parquet --model run/model --out cleaned-new")
+@app.command(epilog="Example: latentlabels apply new.parquet --model run/model --out new")
 @grouped
 def apply(
     table: Table,
     model: ModelFolder,
     columns: ApplyColumns,
     output: TableOutput,
-    run: RunOptions,
+    run: RerunOptions,
 ) -> None:
     """Clean labels with a fitted model: leaves cleaned.parquet.
 
@@ -98,7 +98,7 @@ def apply(
     voice = Voice(run)
     name = f"cleaned.{output.format}"
     with staged(output.out, [name], overwrite=output.overwrite) as folder:
-        estimator = RobustClassifier.load(model)
+        estimator = _load(model, run.seed)
         with voice.working(f"reading {table}"):
             content = read_table(table)
             roles = roles_for_applying(content, estimator, columns)
@@ -115,30 +115,26 @@ def apply(
     )
 
 
-@app.command(
-    epilog="Example: latentlabels predict new.parquet --model run/model --out predicted-new"
-)
+@app.command(epilog="Example: latentlabels predict new.parquet --model run/model --out new")
 @grouped
 def predict(
     table: Table,
     model: ModelFolder,
+    columns: PredictColumns,
     output: TableOutput,
-    run: RunOptions,
-    input: InputOption = None,
-    id: IdOption = None,
+    run: RerunOptions,
 ) -> None:
     """Predict clean labels from the input alone: leaves predicted.parquet.
 
-    Columns are those of fitting, where they are not named. --seed is of the chains that predict.
+    Columns are those of fitting, where they are not named.
     """
     voice = Voice(run)
     name = f"predicted.{output.format}"
     with staged(output.out, [name], overwrite=output.overwrite) as folder:
-        estimator = RobustClassifier.load(model)
-        estimator.model_.seed = run.seed
+        estimator = _load(model, run.seed)
         with voice.working(f"reading {table}"):
             content = read_table(table)
-            roles = roles_for_predicting(content, estimator, input, id)
+            roles = roles_for_predicting(content, estimator, columns)
             x = input_matrix(content, roles.input)
         with voice.working(f"predicting {len(x):,} rows"):
             probabilities = estimator.predict_proba(x)
@@ -169,8 +165,8 @@ def _fit(
     path: Path,
     columns: FitColumns,
     cells: CellOptions,
-    model: ModelOptions,
     output: OutputOptions,
+    model: ModelOptions,
     run: RunOptions,
     kind: Format | None,
 ) -> None:
@@ -190,8 +186,15 @@ def _fit(
             table = cleaned_table(rows.ids, cleaned)
             write_table_atomically(table, folder / f"cleaned.{kind}", kind)
         origin = {"table": path.name, "version": latentlabels.__version__, **roles.provenance()}
-        estimator.save(folder / MODEL, provenance=origin)
+        write_model(estimator, folder / MODEL, origin)
         write_json(folder / METRICS, metrics)
     if kind is None:
         metrics["changes"] = None
     voice.summary(facts_of(metrics, output.out, written))
+
+
+def _load(folder: Path, seed: int | None) -> RobustClassifier:
+    estimator: RobustClassifier = RobustClassifier.load(folder)
+    if seed is not None:
+        estimator.model_.seed = seed
+    return estimator

@@ -205,9 +205,15 @@ class OutputOptions:
 class TableOutput(OutputOptions):
     """Where results go, and as which kind of table."""
 
-    format: Annotated[Format, _option("Output", "--format", help="The table's kind.")] = (
-        Format.PARQUET
-    )
+    format: Annotated[
+        Format,
+        _option(
+            "Output",
+            "--format",
+            help="The table's kind. A CSV has lists in JSON, and an apostrophe before text that "
+            "begins like a formula.",
+        ),
+    ] = Format.PARQUET
 
 
 @dataclass(frozen=True)

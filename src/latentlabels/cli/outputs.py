@@ -13,12 +13,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from latentlabels.cleaning import CleanedLabels
 from latentlabels.data.labels import Name
 from latentlabels.errors import TableError
+from latentlabels.estimator import RobustClassifier
+from latentlabels.store import DESCRIPTION
 
 VOCABULARY_KEY = "latentlabels.clean"
+RESULT_COLUMNS = frozenset(
+    ["given", "proposed", "added", "removed", "verified", "predicted", "probabilities"]
+)
 STRINGS = pa.list_(pa.string())
 
 
@@ -42,6 +48,11 @@ def staged(out: Path, names: Sequence[str], *, overwrite: bool) -> Iterator[Path
     if place.exists() and not place.is_dir():
         raise TableError(f"--out wants a folder, {out} is a file.")
     there = [name for name in names if (place / name).exists()]
+    for name in there:
+        if (place / name).is_dir() and not (place / name / DESCRIPTION).is_file():
+            raise TableError(
+                f"{out / name} is there and is no model's folder. Remove it, or name another --out."
+            )
     if there and not overwrite:
         raise TableError(
             f"{out} holds {' and '.join(there)} already. Pass --overwrite to replace them, or name "
@@ -65,6 +76,18 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON values to a file."""
     text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def write_model(model: RobustClassifier, folder: Path, provenance: dict[str, Any]) -> None:
+    """Write a fitted model's folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        model.save(folder, provenance=provenance)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def cleaned_table(ids: pa.Table, cleaned: CleanedLabels) -> pa.Table:
@@ -108,10 +131,6 @@ def predicted_table(
 
 def _with_ids(ids: pa.Table, columns: dict[str, pa.Array], names: Sequence[Name]) -> pa.Table:
     (id_name,) = ids.column_names
-    if id_name in columns:
-        raise TableError(
-            f"The results have a column {id_name!r} of their own: rename the one that names rows."
-        )
     table = pa.table({id_name: ids.column(0), **columns})
     vocabulary = json.dumps([str(name) for name in names], ensure_ascii=False)
     return table.replace_schema_metadata({VOCABULARY_KEY: vocabulary})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from latentlabels.cli.options import ApplyColumns, CellOptions, FitColumns
+from latentlabels.cli.options import ApplyColumns, CellOptions, FitColumns, PredictColumns
+from latentlabels.cli.outputs import RESULT_COLUMNS
 from latentlabels.data.cells import CellForm, Kind, cell_form
 from latentlabels.data.columns import column_of
 from latentlabels.data.labels import Vocabulary
@@ -121,15 +121,15 @@ def roles_for_applying(table: pa.Table, model: RobustClassifier, columns: ApplyC
 
 
 def roles_for_predicting(
-    table: pa.Table, model: RobustClassifier, columns: Sequence[str] | None, id_column: str | None
+    table: pa.Table, model: RobustClassifier, columns: PredictColumns
 ) -> Roles:
     """Inputs and names of rows, as in fitting where options do not say otherwise."""
     fitted = fitted_roles(model)
     roles = Roles(
-        input=list(columns or fitted.input),
+        input=columns.input or fitted.input,
         noisy=[],
         noisy_forms=[],
-        id=_id(table, id_column or _if_there(table, fitted.id)),
+        id=_id(table, columns.id or _if_there(table, fitted.id)),
     )
     _check(table, roles)
     return roles
@@ -165,6 +165,8 @@ def _check(table: pa.Table, roles: Roles) -> None:
             column_of(table, name)
             if names.count(name) > 1:
                 raise TableError(f"{option} {name} is given twice. Name each column once.")
+    if roles.id in RESULT_COLUMNS:
+        raise TableError(f"The results have a column {roles.id!r} of their own: rename --id's.")
     for name in filter(None, (roles.clean, roles.verified, roles.split, roles.id)):
         column_of(table, name)
 

@@ -23,6 +23,7 @@ from latentlabels.auxiliary.pairs import Pairs
 from latentlabels.data.labels import LabelSpace, encode, read_columns
 from latentlabels.estimator import RobustClassifier
 from latentlabels.evaluation.metrics import score
+from latentlabels.training.rows import MixedBatches
 
 Cells = Sequence[Any]
 
@@ -122,6 +123,10 @@ def run_method(task: Task, method: Method, seed: int) -> tuple[Outcome, RobustCl
         classifier.set_params(pairwise=False, auxiliary="regression", hidden=0, noisy_link=False)
         if method.role == "verified":
             train = train[task.verified[train]]
+            longer = _passes_for_as_many_updates(classifier, len(train), len(task.rows("train")))
+            classifier.set_params(
+                epochs=longer * classifier.epochs, patience=longer * classifier.patience
+            )
         labels = task.clean_of(train)
         if method.role == "mapped":
             classifier.set_params(clean_labels=_vocabulary(task))
@@ -137,9 +142,16 @@ def run_method(task: Task, method: Method, seed: int) -> tuple[Outcome, RobustCl
     ), classifier
 
 
+def _passes_for_as_many_updates(classifier: RobustClassifier, few: int, many: int) -> int:
+    """How many passes over few rows give a network as many updates as one over many."""
+    updates = [
+        len(MixedBatches(np.ones(n, bool), classifier.batch_size, 0.0, 0)) for n in (few, many)
+    ]
+    return max(1, round(updates[1] / updates[0]))
+
+
 def mapped_by_name(noisy: Cells, vocabulary: Sequence[Any]) -> list[Any]:
-    """The noisy names that are names of clean labels, without regard to case; the rest is
-    ignored."""
+    """The noisy names that name clean labels, whatever their case; the rest is ignored."""
     clean = {str(name).casefold(): name for name in vocabulary}
     return [
         [clean[key] for key in (str(n).casefold() for n in cell) if key in clean] for cell in noisy
@@ -192,8 +204,7 @@ def recovery_of_auxiliary(task: Task, classifier: RobustClassifier) -> float:
 
 
 def _recovery(task: Task, classifier: RobustClassifier, role: str) -> float | None:
-    """Cleaned labels against the truth: q for the model, p(ŷ | x) for a classifier that has no
-    q."""
+    """Cleaned labels against the truth: q, or p(ŷ | x) for a classifier that has no q."""
     rows = task.rows("train")
     rows = rows[~task.verified[rows]]
     if role == "all_clean" or len(rows) == 0:

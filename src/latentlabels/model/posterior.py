@@ -99,6 +99,14 @@ def posterior_logits(
     return torch.cat([pulled, own[..., covered:]], -1)
 
 
+def clean_posterior(
+    crf: PairwiseCRF, fields: Fields, noisy: Tensor, auxiliary: Auxiliary, alpha: float
+) -> Tensor:
+    """E_q[ŷ | x, y], the cleaned labels, (batch, clean); arguments as for `posterior_logits`."""
+    logits = posterior_logits(crf, fields, noisy, auxiliary, alpha)
+    return crf.clean.mean(logits[:, : crf.clean.size])
+
+
 def posterior_mean(
     crf: PairwiseCRF,
     fields: Fields,

@@ -46,7 +46,11 @@ class RobustModule(L.LightningModule):
                 "weight_decay": settings.crf_weight_decay,
             },
         ]
-        return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+        return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, foreach=True)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, _index: int) -> Batch:
+        """Move a batch, whose fields are all tensors."""
+        return Batch(*(part.to(device) for part in batch))
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The robust loss of a batch, with α as it stands at this point of training."""

@@ -94,7 +94,8 @@ class MixedBatches(Sampler[NDArray[np.int64]]):
         self.noisy_rows = np.flatnonzero(~verified)
         self.verified_rows = np.flatnonzero(verified)
         share = max(verified_share, verified.mean()) if verified.any() else 0.0
-        self.verified_count = min(round(share * batch_size), len(self.verified_rows))
+        wanted = max(1, round(share * batch_size)) if share else 0
+        self.verified_count = min(wanted, len(self.verified_rows))
         if len(self.noisy_rows) == 0:
             self.verified_count = batch_size
         elif self.verified_count:

@@ -28,13 +28,13 @@ class TrainingSettings:
 
     epochs: int = 30
     patience: int = 10
-    batch_size: int = 128
+    batch_size: int = 256
     verified_share: float = 0.25
-    learning_rate: float = 1e-3
-    crf_learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
+    crf_learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     crf_weight_decay: float = 1e-2
-    averaging: float = 0.98
+    averaging: float = 0.99
     alpha: AlphaSchedule = AlphaSchedule(8.0, 1.0, 10.0)
     gibbs: GibbsSchedule = GibbsSchedule()
     seed: int = 0

@@ -1,0 +1,294 @@
+"""`clean` and `fit`: what they read, what they leave."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+import pytest
+
+from latentlabels import RobustClassifier, __version__
+from latentlabels.cli import main
+from latentlabels.data.cells import label_cells
+from latentlabels.data.table import Format, read_table, write_table_atomically
+from latentlabels.evaluation.metrics import mean_average_precision
+from tests.cli.conftest import COLUMNS, PROTOCOL, ROWS, SMALL, TRAINING, VALIDATION
+
+CLEAN = ["cat", "dog", "sky"]
+
+
+def metrics_of(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return content
+
+
+def test_clean_leaves_a_table_a_model_and_metrics(cleaned_run: Path) -> None:
+    assert sorted(path.name for path in cleaned_run.iterdir()) == [
+        "cleaned.parquet",
+        "metrics.json",
+        "model",
+    ]
+    assert sorted(path.name for path in cleaned_run.parent.iterdir()) == ["run", "scenes.parquet"]
+    assert not any("pickle" in path.name for path in (cleaned_run / "model").iterdir())
+
+
+def test_the_cleaned_table_keeps_ids_order_and_what_was_verified(
+    cleaned_run: Path, scenes: pa.Table
+) -> None:
+    cleaned = pa.parquet.read_table(cleaned_run / "cleaned.parquet")
+    assert cleaned.column_names == [
+        *("key", "given", "proposed", "added", "removed", "verified", "probabilities")
+    ]
+    assert cleaned.schema.field("proposed").type == pa.list_(pa.string())
+    assert cleaned.schema.field("probabilities").type == pa.list_(pa.float32())
+    for ours, theirs in (("key", "key"), ("given", "tags"), ("verified", "verified")):
+        assert cleaned.column(ours).to_pylist() == scenes.column(theirs).to_pylist()
+    for row, labels in zip(cleaned.to_pylist(), scenes.column("labels").to_pylist(), strict=True):
+        assert row["added"] == [name for name in row["proposed"] if name not in row["given"]]
+        if row["verified"]:
+            assert row["proposed"] == labels
+            assert row["probabilities"] == [float(name in labels) for name in CLEAN]
+        else:
+            likely = [n for n, p in zip(CLEAN, row["probabilities"], strict=True) if p > 0.5]
+            assert row["proposed"] == likely
+
+
+def test_the_vocabulary_stands_in_the_model_and_in_the_table(cleaned_run: Path) -> None:
+    vocabulary = json.loads((cleaned_run / "model" / "vocabulary.json").read_text())
+    assert vocabulary == {"clean": CLEAN, "noisy": ["blue", "junk", "kitty", "puppy"]}
+    metadata = pa.parquet.read_schema(cleaned_run / "cleaned.parquet").metadata
+    assert json.loads(metadata[b"latentlabels.clean"]) == CLEAN
+
+
+def test_metrics_say_what_happened(cleaned_run: Path, scenes: pa.Table) -> None:
+    metrics = metrics_of(cleaned_run)
+    cleaned = pa.parquet.read_table(cleaned_run / "cleaned.parquet")
+    assert metrics["schema"] == 1
+    assert metrics["version"] == __version__
+    assert metrics["seed"] == 0
+    assert metrics["settings"]["chains"] == 5
+    assert metrics["settings"]["hidden_layers"] == [8]
+    assert metrics["rows"] == {
+        "all": ROWS,
+        "train": TRAINING,
+        "validation": VALIDATION - TRAINING,
+        "test": ROWS - VALIDATION,
+        "verified": TRAINING // 2,
+    }
+    assert metrics["labels"] == {"noisy": 4, "clean": 3}
+    assert metrics["auxiliary"] == {"kind": "regression", "held_out_loss": {}}
+    assert metrics["negative_phase"] == "exact"
+    assert len(metrics["history"]) == 2
+    assert metrics["history"][metrics["best_epoch"]]["validation"] == metrics["validation"]["map"]
+    assert metrics["changes"]["added"] == sum(map(len, cleaned.column("added").to_pylist()))
+    assert metrics["changes"]["removed"] == 0
+    assert metrics["changes"]["rows"] == sum(map(bool, cleaned.column("added").to_pylist()))
+
+
+def test_scores_are_those_of_the_rows_nobody_read(cleaned_run: Path, scenes: pa.Table) -> None:
+    metrics = metrics_of(cleaned_run)
+    truth = np.array([[name in row for name in CLEAN] for row in scenes["labels"].to_pylist()])
+    found = np.array(
+        pa.parquet.read_table(cleaned_run / "cleaned.parquet")["probabilities"].to_pylist()
+    )
+    hidden = np.arange(1, TRAINING, 2)
+    assert metrics["recovery"] == {
+        "map": pytest.approx(mean_average_precision(truth[hidden], found[hidden])),
+        "rows": len(hidden),
+    }
+    model = RobustClassifier.load(cleaned_run / "model")
+    test = np.arange(VALIDATION, ROWS)
+    x = np.array(scenes["x"].to_pylist(), np.float32)
+    assert metrics["test"] == {
+        "map": pytest.approx(mean_average_precision(truth[test], model.predict_proba(x[test]))),
+        "rows": len(test),
+    }
+
+
+def test_clean_labels_that_may_not_be_read_change_nothing(
+    tmp_path: Path, cleaned_run: Path, scenes: pa.Table
+) -> None:
+    labels = scenes["labels"].to_pylist()
+    hidden = ~np.array(scenes["verified"].to_pylist()) & (np.arange(ROWS) < TRAINING)
+    hidden |= np.arange(ROWS) >= VALIDATION
+    for row in np.flatnonzero(hidden):
+        labels[row] = ["cat", "nonsense"]
+    place = scenes.column_names.index("labels")
+    path = tmp_path / "other.parquet"
+    pa.parquet.write_table(scenes.set_column(place, "labels", pa.array(labels)), path)
+    out = tmp_path / "run"
+    assert main(["clean", str(path), *COLUMNS, *PROTOCOL, "--out", str(out), *SMALL]) == 0
+    other, cleaned = (
+        pa.parquet.read_table(folder / "cleaned.parquet") for folder in (out, cleaned_run)
+    )
+    assert other.equals(cleaned)
+    assert metrics_of(out)["test"]["labels_left_out"] == ["nonsense"]
+    assert metrics_of(out)["history"] == metrics_of(cleaned_run)["history"]
+
+
+def test_without_a_verified_column_a_row_with_labels_is_verified(
+    tmp_path: Path, scenes: pa.Table
+) -> None:
+    labels = [
+        names if row % 3 == 0 else None for row, names in enumerate(scenes["labels"].to_pylist())
+    ]
+    path, out = tmp_path / "scenes.parquet", tmp_path / "run"
+    content = pa.table({"x": scenes["x"], "tags": scenes["tags"], "labels": labels})
+    pa.parquet.write_table(content, path)
+    assert main(["clean", str(path), *COLUMNS, "--out", str(out), *SMALL, "--seed", "7"]) == 0
+    cleaned = pa.parquet.read_table(out / "cleaned.parquet")
+    assert cleaned["row"].to_pylist() == list(range(ROWS))
+    assert cleaned["verified"].to_pylist() == [row % 3 == 0 for row in range(ROWS)]
+    metrics = metrics_of(out)
+    assert metrics["seed"] == 7
+    assert metrics["test"] is metrics["recovery"] is None
+
+
+@pytest.mark.parametrize("kind", list(Format))
+def test_every_kind_of_table_gives_the_same_labels(
+    tmp_path: Path, cleaned_run: Path, scenes: pa.Table, kind: Format
+) -> None:
+    path, out = tmp_path / f"scenes.{kind}", tmp_path / "deep" / "run"
+    write_table_atomically(scenes, path, kind)
+    arguments = [*COLUMNS, *PROTOCOL, "--out", str(out), *SMALL, "--format", kind.value]
+    assert main(["clean", str(path), *arguments]) == 0
+    ours = read_table(out / f"cleaned.{kind}")
+    expected = pa.parquet.read_table(cleaned_run / "cleaned.parquet")
+    assert ours.column_names == expected.column_names
+    assert ours["key"].to_pylist() == expected["key"].to_pylist()
+    for name in ("given", "proposed", "added"):
+        assert label_cells(ours, [name]) == expected[name].to_pylist()
+
+
+def test_delimited_tags_and_several_numeric_columns_do_too(
+    tmp_path: Path, cleaned_run: Path, scenes: pa.Table
+) -> None:
+    x = np.array(scenes["x"].to_pylist())
+    path, out = tmp_path / "scenes.csv", tmp_path / "run"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "x0", "x1", "x2", "tags", "labels", "split", "verified"])
+        for number, row in enumerate(scenes.to_pylist()):
+            labels = "|".join(row["labels"]) or "[]"
+            cells = [*x[number], " | ".join(row["tags"]), labels, row["split"], row["verified"]]
+            writer.writerow([f"{number:03}", *cells])
+    inputs = ["--input", "x0", "--input", "x1", "--input", "x2"]
+    arguments = [*inputs, *COLUMNS[2:], *PROTOCOL[:4], "--out", str(out), *SMALL]
+    assert main(["clean", str(path), *arguments]) == 0
+    ours = pa.parquet.read_table(out / "cleaned.parquet")
+    expected = pa.parquet.read_table(cleaned_run / "cleaned.parquet")
+    assert ours["id"].to_pylist() == [f"{number:03}" for number in range(ROWS)]
+    for name in ("given", "proposed", "probabilities"):
+        assert ours[name].to_pylist() == expected[name].to_pylist()
+
+
+def test_classes_of_several_annotators(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    truth = random.integers(3, size=90)
+    x = np.eye(3)[truth] + 0.1 * random.normal(size=(90, 3))
+    votes = [np.where(random.random(90) < 0.7, truth, random.integers(3, size=90)) for _ in "ab"]
+    content = pa.table(
+        {
+            **{f"x{column}": x[:, column] for column in range(3)},
+            **{f"vote{number}": vote for number, vote in enumerate(votes)},
+            "label": [int(c) if row < 60 else None for row, c in enumerate(truth)],
+        }
+    )
+    path, out = tmp_path / "votes.csv", tmp_path / "run"
+    write_table_atomically(content, path, Format.CSV)
+    arguments = [*sum((["--input", f"x{column}"] for column in range(3)), []), "--clean", "label"]
+    arguments += ["--noisy", "vote0", "--noisy", "vote1", "--out", str(out)]
+    arguments += ["--epochs", "20", "--learning-rate", "0.01", "--auxiliary", "transition"]
+    assert main(["clean", str(path), *arguments]) == 0
+    cleaned = pa.parquet.read_table(out / "cleaned.parquet")
+    assert all(len(names) == 1 for names in cleaned["proposed"].to_pylist())
+    found = np.array([int(names[0]) for names in cleaned["proposed"].to_pylist()])
+    assert (found == truth).mean() > 0.9
+    assert "accuracy" not in capsys.readouterr().err
+    model = ["--model", str(out / "model"), "--out", str(tmp_path / "again")]
+    renamed = content.rename_columns([*content.column_names[:3], "b0", "b1", "label"])
+    write_table_atomically(renamed, path, Format.CSV)
+    assert main(["apply", str(path), *model, "--noisy", "b0", "--noisy", "b1"]) == 0
+    assert pa.parquet.read_table(tmp_path / "again" / "cleaned.parquet").equals(cleaned)
+
+
+def test_a_transition_matrix_needs_no_verified_rows(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    truth = random.integers(2, size=80)
+    typed = np.where(random.random(80) < 0.8, truth, 1 - truth)
+    names = np.array(["no", "yes"])
+    x = 2.0 * truth - 1.0 + 0.3 * random.normal(size=80)
+    path, out = tmp_path / "t.parquet", tmp_path / "run"
+    pa.parquet.write_table(pa.table({"x": x, "typed": names[typed], "label": [None] * 80}), path)
+    matrix, labels = tmp_path / "matrix.csv", tmp_path / "labels.txt"
+    matrix.write_text("0.8,0.2\n0.2,0.8\n")
+    labels.write_text("no\nyes\n")
+    arguments = ["--input", "x", "--noisy", "typed", "--out", str(out), "--epochs", "30"]
+    arguments += ["--transition-matrix", str(matrix), "--clean-labels", str(labels)]
+    arguments += ["--noisy-labels", str(labels), "--learning-rate", "0.01"]
+    assert main(["clean", str(path), *arguments]) == 0
+    found = pa.parquet.read_table(out / "cleaned.parquet")["proposed"].to_pylist()
+    assert np.mean([names[c] == cell[0] for c, cell in zip(truth, found, strict=True)]) > 0.9
+    assert metrics_of(out)["auxiliary"]["kind"] == "given"
+    assert metrics_of(out)["settings"]["auxiliary"] == [[0.8, 0.2], [0.2, 0.8]]
+    # The same with a column of clean labels that nobody has filled in yet.
+    arguments += ["--clean", "label", "--overwrite"]
+    assert main(["clean", str(path), *arguments]) == 0
+    assert pa.parquet.read_table(out / "cleaned.parquet")["proposed"].to_pylist() == found
+
+
+def test_fit_leaves_the_same_model_and_no_table(
+    tmp_path: Path, table: Path, cleaned_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main(["fit", str(table), *COLUMNS, *PROTOCOL, "--out", str(out), *SMALL]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "model"]
+    assert metrics_of(out) == metrics_of(cleaned_run)
+    weights = "model/model.safetensors"
+    assert (out / weights).read_bytes() == (cleaned_run / weights).read_bytes()
+    assert "changed" not in capsys.readouterr().out
+
+
+def test_the_summary_says_what_was_done(
+    tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    out = tmp_path / "run"
+    arguments = [*COLUMNS, *PROTOCOL, "--out", str(out), *SMALL]
+    assert main(["clean", str(table), *arguments]) == 0
+    said = capsys.readouterr()
+    for fact in ("120 (80 train, 20 validation, 20 test)", "40", "regression", "map", "recovery"):
+        assert fact in said.out
+    assert f"{out}/cleaned.parquet, {out}/model, {out}/metrics.json" in said.out
+    assert said.err == ""
+    assert main(["clean", str(table), *arguments, "--overwrite", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_is_shown_on_request(
+    tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*COLUMNS, *PROTOCOL, "--out", str(tmp_path / "run"), *SMALL, "--progress"]
+    assert main(["fit", str(table), *arguments]) == 0
+    said = capsys.readouterr()
+    assert "reading" in said.err
+    assert "Epoch" in said.out + said.err
+
+
+def test_checkpoints_are_kept_on_request(tmp_path: Path, table: Path) -> None:
+    kept = tmp_path / "kept"
+    arguments = ["--out", str(tmp_path / "run"), *SMALL, "--checkpoints", str(kept)]
+    assert main(["fit", str(table), *COLUMNS, *PROTOCOL, *arguments]) == 0
+    assert any(path.suffix == ".ckpt" for path in kept.iterdir())
+    assert metrics_of(tmp_path / "run")["settings"]["checkpoints"] == str(kept)
+
+
+def test_the_input_is_not_touched(cleaned_run: Path, scenes: pa.Table) -> None:
+    assert pa.parquet.read_table(cleaned_run.parent / "scenes.parquet").equals(scenes)
+    assert pc.all(pc.equal(scenes["key"], scenes["key"])).as_py()
