@@ -1,7 +1,8 @@
-"""Draws and averages held against enumerated values: the one set of checks for sound and broken samplers alike.
+"""Draws and averages held against enumerated values, those of sound and of broken samplers alike.
 
-A mean of independent draws may be five standard errors away. For counts of states, the same is said with the binomial law
-itself, which holds for rare states too: neither tail may be less likely than a normal law's beyond five standard errors.
+A mean of independent estimates may be five standard errors away. Of counts, the same is said with
+the binomial law itself, which holds for rare states too: neither tail may be less likely than a
+normal law's beyond five standard errors.
 """
 
 from __future__ import annotations
@@ -18,9 +19,14 @@ TAIL = float(norm.sf(STANDARD_ERRORS))
 
 
 def assert_draws_follow(joint: ExactJoint, latent: Tensor, noisy: Tensor) -> None:
-    """Independent draws of both layers, (draws, latent) and (draws, noisy), have the enumerated law.
+    """Independent draws of both layers have the enumerated law.
 
-    Frequencies of whole states, of single units, and of pairs of units across the layers.
+    That goes for whole states, for single units, and for pairs of units across the layers.
+
+    Args:
+        joint: the law.
+        latent: draws of the latent layer, (draws, latent).
+        noisy: the same draws' noisy layer, (draws, noisy).
     """
     in_latent = (latent[:, None].to(joint.latent) == joint.latent).all(-1)
     in_noisy = (noisy[:, None].to(joint.noisy) == joint.noisy).all(-1)
@@ -46,28 +52,34 @@ def assert_counts(counts: Tensor, probability: Tensor, draws: int, what: str) ->
     tail = np.minimum(binom.cdf(happened, draws, chance), binom.sf(happened - 1, draws, chance))
     worst = np.unravel_index(tail.argmin(), tail.shape)
     assert tail[worst] >= TAIL, (
-        f"{what} {tuple(map(int, worst))}: {happened[worst] / draws:.5f} of {draws} draws, enumerated "
-        f"{chance[worst]:.5f}, chance {tail[worst]:.1e}"
+        f"{what} {tuple(map(int, worst))}: {happened[worst] / draws:.5f} of {draws} draws, "
+        f"enumerated {chance[worst]:.5f}, which has chance {tail[worst]:.1e}"
     )
 
 
 def assert_mean(estimates: Tensor, expected: Tensor, *, rounding: float = 0.0) -> None:
-    """The mean of independent estimates (estimates, ...) is within five standard errors of `expected` (...)."""
+    """The mean of independent estimates is within five standard errors, measured over them.
+
+    Args:
+        estimates: (estimates, ...).
+        expected: (...).
+        rounding: what the estimates' number type may add.
+    """
     mean = estimates.double().mean(0)
     standard_error = estimates.double().std(0) / len(estimates) ** 0.5
     distance = (mean - expected.double()).abs()
     allowed = STANDARD_ERRORS * standard_error + rounding
     assert (distance <= allowed).all(), (
-        f"off by {(distance / standard_error).max():.1f} standard errors, or by {distance.max():.2e}"
+        f"off by {(distance / standard_error).max():.1f} standard errors, at most {distance.max()}"
     )
 
 
 def distance_to_equilibrium(joint: ExactJoint, sweeps: int) -> float:
-    """Total variation between the model and both layers' law after some sweeps, from the worst start.
+    """Total variation between the model and the law after some sweeps, from the worst start.
 
-    A sweep is a step of a Markov chain on the noisy states, y → ℓ → y′, and the latent layer is drawn from p(ℓ | y): both
-    layers together are as far from the model as the noisy one, which has been drawn `sweeps` times, the first time from the
-    start, and so has made `sweeps − 1` steps.
+    The noisy layer makes a Markov chain, y → ℓ → y′. The latent layer is drawn from p(ℓ | y), so
+    both layers together are as far from the model as the noisy one is. That is first drawn from
+    the start, in whatever way, and then makes a step in each of the other sweeps.
     """
     probability = joint.log_probability.exp().detach()  # (latent states, noisy states)
     of_noisy = probability.sum(0)

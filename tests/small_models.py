@@ -1,9 +1,10 @@
-"""Random models of every kind the library has, small enough that all of their states can be listed."""
+"""Random models of every kind there is, small enough that all of their states can be listed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,14 +84,22 @@ class SmallModel:
         return noisy, clean
 
 
+def repeated(potentials: Potentials, times: int, dtype: torch.dtype) -> Potentials:
+    """The same examples over and over, in turn."""
+    clean, noisy = potentials
+    return Potentials(
+        clean.to(dtype).repeat(times, 1),
+        None if noisy is None else noisy.to(dtype).repeat(times, 1),
+    )
+
+
+TERMS: dict[str, dict[str, Any]] = {
+    "no pairs": {"pairwise": False},
+    "pairs without x-y link": {"noisy_link": False},
+    "pairs": {},
+    "pairs and hidden": {"hidden": 2},
+}
 EVERY_MODEL = {
-    f"{noisy}-to-{clean}, {terms}, {'with' if link else 'without'} x-y link": SmallModel(
-        NOISY[noisy], CLEAN[clean], hidden, pairwise, link
-    )
-    for noisy, clean, (terms, hidden, pairwise), link in product(
-        NOISY,
-        CLEAN,
-        (("no pairs", 0, False), ("pairs", 0, True), ("pairs and hidden", 2, True)),
-        (False, True),
-    )
+    f"{noisy} to {clean}, {terms}": SmallModel(NOISY[noisy], CLEAN[clean], **TERMS[terms])
+    for noisy, clean, terms in product(NOISY, CLEAN, TERMS)
 }

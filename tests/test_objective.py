@@ -6,26 +6,37 @@ Its gradient is tested in exactness/test_gradient.py and statistical/test_gradie
 from __future__ import annotations
 
 import copy
+from math import log, tanh
+from typing import Any
 
 import pytest
 import torch
+from tests.monte_carlo import STANDARD_ERRORS, assert_mean
+from tests.small_models import EVERY_MODEL, SmallModel, repeated
+from torch import Tensor
+from torch.testing import assert_close
+
 from latentlabels import objective
 from latentlabels.model.exact import exact_joint
-from latentlabels.model.pairwise import Potentials
+from latentlabels.model.pairwise import Fields, PairwiseCRF, Potentials
 from latentlabels.model.posterior import posterior_logits, posterior_mean
 from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.model.units import Bernoulli, Categorical
-from latentlabels.objective import ExactPhase, PersistentGibbs, RobustLoss
+from latentlabels.objective import (
+    FEWEST_SWEEPS,
+    LONGEST_MEMORY,
+    ExactPhase,
+    PersistentGibbs,
+    RobustLoss,
+    memory,
+)
 from latentlabels.sampling.gibbs import GibbsRun, run_gibbs
-from tests.monte_carlo import assert_mean
-from tests.small_models import EVERY_MODEL, SmallModel
-from torch import Tensor
-from torch.testing import assert_close
+from latentlabels.sampling.uniforms import Purpose, Uniforms
 
 ROWS = 8
 ALL = torch.arange(ROWS)
 VERIFIED = ALL % 3 == 0
-MODEL = EVERY_MODEL["both-to-both, pairs and hidden, with x-y link"]
+MODEL = EVERY_MODEL["both to both, pairs and hidden"]
 LATENT = MODEL.clean.size + MODEL.hidden
 
 every_model = pytest.mark.parametrize("model", EVERY_MODEL.values(), ids=EVERY_MODEL)
@@ -101,6 +112,29 @@ def test_gradient_reaches_network_and_model_but_not_the_auxiliary(
         assert parameter.grad.any(), name
 
 
+def test_the_posterior_can_be_inferred_from_other_potentials() -> None:
+    """Such as those without dropout; the energy is that of the potentials themselves."""
+    loss = exact_loss()
+    noisy, clean = MODEL.labels(ROWS)
+    potentials, inference = MODEL.potentials(ROWS, seed=1), MODEL.potentials(ROWS, seed=2)
+    fields = loss.crf.fields(potentials)
+    mean = posterior_mean(
+        loss.crf, loss.crf.fields(inference), noisy, loss.auxiliary, 1.0, clean, VERIFIED
+    )
+    log_partition = ExactPhase().log_partition(loss.crf, fields, ALL, mean)
+    rows = loss.row_losses(potentials, ALL, noisy, clean, VERIFIED, inference)
+    assert_close(rows, loss.crf.energy(fields, noisy, mean) + log_partition)
+
+
+def test_cleaned_labels_are_the_posteriors() -> None:
+    loss, potentials = exact_loss(alpha=3.0), MODEL.potentials(ROWS)
+    noisy, _ = MODEL.labels(ROWS)
+    fields = loss.crf.fields(potentials)
+    logits = posterior_logits(loss.crf, fields, noisy, loss.auxiliary, 3.0)
+    expected = MODEL.clean.mean(logits[:, : MODEL.clean.size])
+    assert_close(loss.posterior(potentials, noisy), expected)
+
+
 def test_an_auxiliary_of_other_units_is_refused() -> None:
     other = SmallModel(Bernoulli(2), Categorical(3)).auxiliary()
     with pytest.raises(ValueError, match="Fit the auxiliary on the model's own units"):
@@ -111,7 +145,7 @@ def test_chains_start_from_the_posterior(monkeypatch: pytest.MonkeyPatch) -> Non
     """Draws of q's means, and on verified rows the clean labels themselves."""
     begun: list[Tensor] = []
 
-    def spy(crf: object, fields: object, latent: Tensor, *rest: object, **plan: int) -> GibbsRun:
+    def spy(crf: PairwiseCRF, fields: Fields, latent: Tensor, *rest: Any, **plan: Any) -> GibbsRun:
         begun.append(latent)
         return run_gibbs(crf, fields, latent, *rest, **plan)
 
@@ -176,3 +210,88 @@ def test_another_seed_gives_other_chains() -> None:
 
 def test_the_default_schedule_is_the_papers() -> None:
     assert PersistentGibbs(1, 1).schedule == GibbsSchedule(chains=50, sweeps=100)
+
+
+class TestMemory:
+    """How much chains still know of where they started."""
+
+    states = (torch.rand(6, 10, 4, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+
+    def test_a_state_knows_itself_and_its_opposite(self) -> None:
+        assert memory(self.states, self.states) == pytest.approx(1.0)
+        assert memory(self.states, 1 - self.states) == pytest.approx(-1.0)
+
+    def test_rows_that_differ_are_no_memory(self) -> None:
+        """Chains of a row are strangers to each other, however alike their row makes them."""
+        rows = torch.linspace(0.01, 0.99, 50)[:, None, None]
+        one, other = (
+            (torch.rand(50, 200, 4, generator=torch.Generator().manual_seed(seed)) < rows).float()
+            for seed in (0, 1)
+        )
+        assert abs(memory(one, other)) < STANDARD_ERRORS / one.numel() ** 0.5
+
+    def test_nothing_to_tell_by_counts_as_all(self) -> None:
+        assert memory(torch.ones(3, 5, 2), torch.ones(3, 5, 2)) == 1.0
+        assert memory(self.states[:, :1], self.states[:, 1:2]) == 1.0
+
+    @pytest.mark.parametrize("sweeps", [1, 2])
+    def test_it_is_the_chains_autocorrelation(self, sweeps: int) -> None:
+        """Σ Cov(ℓ_u(0), ℓ_u(t)) / Σ Var(ℓ_u), enumerated; measured in 50 groups of chains."""
+        joint = exact_joint(MODEL.crf(), MODEL.potentials(1))
+        law, states = joint.latent_probability().detach(), joint.latent
+        given_noisy = joint.log_probability.exp() / joint.noisy_probability()
+        given_latent = joint.log_probability.exp() / joint.latent_probability()[:, None]
+        step = torch.linalg.matrix_power(given_latent @ given_noisy.T, sweeps).detach()
+        mean = law @ states
+        covariance = law @ (states * (step @ states)) - mean**2
+        expected = covariance.sum() / (mean * (1 - mean)).sum()
+
+        rows = torch.arange(50)
+        never = torch.zeros_like(rows)
+        crf = MODEL.crf(torch.float32)
+        potentials = repeated(MODEL.potentials(1), 50, torch.float32)
+        numbers = Uniforms(0, Purpose.SWEEP, rows, 500)
+        start = torch.zeros(50, 500, LATENT)
+        fields = crf.fields(potentials)
+        mixed = run_gibbs(crf, fields, start, numbers, never, sweeps=20).latent
+        later = run_gibbs(crf, fields, mixed, numbers, never + 20, sweeps=sweeps).latent
+        groups = zip(mixed[:, None], later[:, None], strict=True)
+        assert_mean(torch.tensor([memory(*group) for group in groups]), expected)
+
+
+class TestAdaptiveSweeps:
+    """Updates run until chains have forgotten where they began, and no longer."""
+
+    def sweeps_after(self, updates: int, weight: float, *, most: int) -> int:
+        """For a noisy and a clean bit that like to be equal, the more so the larger `weight`."""
+        crf = PairwiseCRF(Bernoulli(1), Bernoulli(1))
+        with torch.no_grad():
+            crf.clean_noisy.fill_(weight)
+            crf.clean_bias.fill_(-weight / 2)
+            crf.noisy_bias.fill_(-weight / 2)
+        fields = crf.fields(Potentials(torch.zeros(20, 1)))
+        phase = PersistentGibbs(20, 1, GibbsSchedule(chains=20, sweeps=most, adaptive=True))
+        for _ in range(updates):
+            phase.log_partition(crf, fields, torch.arange(20), torch.full((20, 1), 0.5))
+        return phase.sweeps
+
+    def test_independent_units_need_the_fewest(self) -> None:
+        assert self.sweeps_after(20, weight=0.0, most=100) == FEWEST_SWEEPS
+
+    def test_chains_that_hardly_move_get_all_there_are(self) -> None:
+        assert self.sweeps_after(20, weight=12.0, most=100) == 100
+
+    def test_chains_between_get_what_they_need(self) -> None:
+        """Each half of a sweep keeps tanh(w / 4) of the correlation.
+
+        More than a tenth doubles the sweeps, less than a twentieth takes one off.
+        """
+        to_a_tenth, to_a_twentieth = (
+            log(share * LONGEST_MEMORY) / (2 * log(tanh(4.0 / 4))) for share in (1, 0.5)
+        )
+        found = self.sweeps_after(60, weight=4.0, most=100)
+        assert to_a_tenth - 1 < found < 2 * to_a_twentieth
+
+    def test_a_schedule_of_few_sweeps_is_kept(self) -> None:
+        assert self.sweeps_after(20, weight=0.0, most=2) == 2
+        assert self.sweeps_after(20, weight=12.0, most=2) == 2

@@ -24,7 +24,6 @@ from latentlabels.data.labels import (
     Vocabulary,
     encode,
     present,
-    read_columns,
 )
 from latentlabels.errors import LabelError
 from latentlabels.evaluation.metrics import score
@@ -290,7 +289,9 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 scikit-learn's metadata routing this lets a search over `fit(X, noisy, clean=...)`
                 be scored on verified rows.
         """
-        columns = read_columns(y if clean is None else clean)
+        check_is_fitted(self)
+        rows = len(self._examples(X))
+        columns = read_labels(y if clean is None else clean, rows, "clean")
         have = present(columns)
         if not have.any():
             raise LabelError("A score needs rows with clean labels, and there are none.")

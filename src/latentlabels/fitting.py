@@ -95,7 +95,7 @@ def fit_model(
         network = build_network(architecture, clean.size, noisy.size)
     for module in network.modules():
         if isinstance(module, Standardise):
-            module.fit(torch.from_numpy(rows.x))
+            module.fit(torch.tensor(rows.x))
     model = RobustModel(network, crf, auxiliary, alpha=training.alpha.end, seed=training.seed)
     model.start_from_labels(rows.noisy_mean(), weights=settings.start == "auxiliary")
     history = train(model, rows, validation, training, progress=progress, checkpoints=checkpoints)

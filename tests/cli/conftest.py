@@ -8,19 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from tests.cli.arguments import COLUMNS, PROTOCOL, ROWS, SMALL, TRAINING, VALIDATION, WORDS
 
 from latentlabels.cli import main
-
-ROWS = 120
-TRAINING, VALIDATION = 80, 100
-WORDS = {"cat": "kitty", "dog": "puppy", "sky": "blue"}
-# A model that is trained within a second or two.
-SMALL = (
-    *("--epochs", "2", "--chains", "5", "--sweeps", "5", "--hidden-layers", "8"),
-    *("--auxiliary", "regression"),
-)
-COLUMNS = ("--input", "x", "--noisy", "tags", "--clean", "labels")
-PROTOCOL = ("--verified", "verified", "--split", "split", "--id", "key")
 
 
 @pytest.fixture(scope="session")

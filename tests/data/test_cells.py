@@ -28,9 +28,10 @@ def cells(values: list[object], **settings: Any) -> object:
 @given(st.lists(st.lists(NAMES, unique=True), min_size=1), st.sampled_from(DELIMITERS))
 def test_delimited_texts_are_their_names(rows: list[list[str]], delimiter: str) -> None:
     texts: list[object] = [f" {delimiter} ".join(row) for row in rows]
-    assert cells(texts, delimiter=delimiter) == [row or None for row in rows]
+    expected = [row or None for row in rows]
+    assert cells(texts, delimiter=delimiter, kind=Kind.MULTILABEL) == expected
     if any(len(row) > 1 for row in rows):
-        assert cells(texts) == [row or None for row in rows]
+        assert cells(texts) == cells(texts, delimiter=delimiter) == expected
 
 
 @given(st.lists(st.one_of(st.none(), st.lists(ANY_NAMES, unique=True)), min_size=1))
@@ -77,6 +78,7 @@ def test_the_form_can_be_said() -> None:
     assert cells(["Washington, DC", "Rome"], kind=Kind.MULTICLASS) == ["Washington, DC", "Rome"]
     assert cells(["a", "b"], kind=Kind.MULTILABEL) == [["a"], ["b"]]
     assert cells(["a / b;c"], delimiter="/") == [["a", "b;c"]]
+    assert cells(["a", "b"], delimiter="/") == ["a", "b"]
     assert cells([["a"], []], kind=Kind.MULTICLASS) == ["a", None]
     with pytest.raises(TableError, match="at least one character"):
         cells(["a"], delimiter="")

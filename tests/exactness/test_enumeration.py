@@ -7,15 +7,16 @@ from math import exp, log
 
 import pytest
 import torch
+from tests.small_models import EVERY_MODEL, SmallModel
+from torch import Tensor
+from torch.testing import assert_close
+
 from latentlabels.model.exact import ExactJoint, exact_joint
 from latentlabels.model.marginal import LatentMarginal
 from latentlabels.model.pairwise import Fields, PairwiseCRF, Potentials
 from latentlabels.model.posterior import posterior_logits
 from latentlabels.model.units import Bernoulli
 from latentlabels.sampling.prediction import clean_marginals
-from tests.small_models import EVERY_MODEL, SmallModel
-from torch import Tensor
-from torch.testing import assert_close
 
 ROWS = 3
 
@@ -65,7 +66,9 @@ def test_the_list_is_equation_2() -> None:
     assert joint.log_probability.shape == (4, 2)
     for (i, latent), (j, noisy) in product(enumerate(joint.latent), enumerate(joint.noisy)):
         state = (*latent.tolist(), *noisy.tolist())
-        assert joint.log_probability[i, j].item() == pytest.approx(-energy[state] - log_z, abs=1e-12)
+        assert joint.log_probability[i, j].item() == pytest.approx(
+            -energy[state] - log_z, abs=1e-12
+        )
 
 
 @every_model

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.small_models import SmallModel
+
 from latentlabels.model.marginal import LARGEST_LATENT_LIST, LARGEST_TABLE, is_tractable
 from latentlabels.model.pairwise import PairwiseCRF, Potentials
 from latentlabels.model.units import Bernoulli, Categorical
-from tests.small_models import SmallModel
 
 MODEL = SmallModel(Bernoulli(3), Categorical(4), hidden=2)
 

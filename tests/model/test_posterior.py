@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.small_models import EVERY_MODEL, SmallModel
+from torch import Tensor
+from torch.testing import assert_close
+
 from latentlabels.model.posterior import (
     Auxiliary,
     posterior_logits,
@@ -14,9 +18,6 @@ from latentlabels.model.posterior import (
     require_same_units,
 )
 from latentlabels.model.units import Bernoulli, Categorical
-from tests.small_models import EVERY_MODEL, SmallModel
-from torch import Tensor
-from torch.testing import assert_close
 
 ROWS = 6
 INFINITY = float("inf")

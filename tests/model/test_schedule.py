@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError
 from itertools import pairwise
+from math import inf, nan
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from latentlabels.model.schedule import AlphaSchedule, GibbsSchedule
 
 heights = st.tuples(st.floats(0, 1e6), st.floats(0, 1e6)).map(sorted)
@@ -41,9 +44,17 @@ def test_no_fall_starts_at_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "epochs"), [(1.0, 2.0, 5), (1.0, -0.1, 5), (1.0, 0.5, -1), (float("nan"), 0, 1)]
+    ("start", "end", "epochs"),
+    [
+        (1.0, 2.0, 5),
+        (1.0, -0.1, 5),
+        (1.0, 0.5, -1),
+        (nan, 0.0, 1),
+        (inf, 1.0, 5),
+        (1.0, 0.5, inf),
+    ],
 )
-def test_an_alpha_that_rises_or_is_negative_is_refused(
+def test_an_alpha_that_rises_is_negative_or_endless_is_refused(
     start: float, end: float, epochs: float
 ) -> None:
     with pytest.raises(ValueError, match=f"alpha falls.*start={start}, end={end}, epochs={epochs}"):
@@ -55,7 +66,7 @@ def test_an_alpha_that_rises_or_is_negative_is_refused(
     [{"chains": 0}, {"sweeps": 0}, {"sweeps": 5, "burn_in": 5}, {"burn_in": -1}],
     ids=str,
 )
-def test_a_run_without_chains_or_sweeps_is_refused(plan: dict[str, int]) -> None:
+def test_a_run_without_chains_or_sweeps_is_refused(plan: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="at least one chain and more sweeps than burn-in"):
         GibbsSchedule(**plan)
 

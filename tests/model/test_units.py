@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from latentlabels.model.units import Bernoulli, Categorical, Joint, Units
 from torch import Tensor
 from torch.testing import assert_close
+
+from latentlabels.model.units import Bernoulli, Categorical, Joint, Units
 
 # The largest number that 24 random bits give.
 JUST_BELOW_ONE = 1 - 2**-24
@@ -169,7 +171,8 @@ def test_joint_is_its_parts_side_by_side() -> None:
 
 def test_units_of_the_same_kind_and_size_are_equal() -> None:
     assert Joint([Bernoulli(2), Categorical(3)]) == Joint((Bernoulli(2), Categorical(3)))
-    assert Bernoulli(2) != Categorical(2)
+    other: Units = Categorical(2)
+    assert Bernoulli(2) != other
     assert len({Joint([Bernoulli(1)]), Joint([Bernoulli(1)])}) == 1
 
 
@@ -183,6 +186,6 @@ def test_units_of_the_same_kind_and_size_are_equal() -> None:
         (Categorical, "3"),
     ],
 )
-def test_a_count_that_is_none_is_refused(kind: type[Units], count: object) -> None:
+def test_a_count_that_is_none_is_refused(kind: type[Bernoulli | Categorical], count: Any) -> None:
     with pytest.raises(ValueError, match=f"{kind.__name__} units need a whole number.*{count!r}"):
         kind(count)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from latentlabels.sampling.chains import ChainStore, pack_bits, unpack_bits
 from torch import Tensor
+
+from latentlabels.sampling.chains import ChainStore, pack_bits, unpack_bits
 
 sizes = st.integers(1, 40)
 

@@ -9,15 +9,16 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from tests.monte_carlo import STANDARD_ERRORS
+from tests.small_models import SmallModel
+from torch import Tensor
+from torch.testing import assert_close
+
 from latentlabels.model.pairwise import Fields, PairwiseCRF
 from latentlabels.model.units import Bernoulli, Categorical, Joint
 from latentlabels.sampling.gibbs import GibbsRun, run_gibbs, run_reference
 from latentlabels.sampling.kernels import run_fused
 from latentlabels.sampling.uniforms import Purpose, Uniforms
-from tests.monte_carlo import STANDARD_ERRORS
-from tests.small_models import SmallModel
-from torch import Tensor
-from torch.testing import assert_close
 
 ROWS, CHAINS, SWEEPS, BURN_IN = 40, 20, 20, 5
 
@@ -56,9 +57,7 @@ def setting(
     fields = crf.fields(model.potentials(ROWS, dtype)).detach()
     states = model.crf(dtype).latent.sample(
         torch.zeros(ROWS, CHAINS, crf.latent.size, dtype=dtype),
-        torch.rand(
-            ROWS, CHAINS, crf.latent.draws, generator=torch.Generator().manual_seed(0)
-        ),
+        torch.rand(ROWS, CHAINS, crf.latent.draws, generator=torch.Generator().manual_seed(0)),
     )
     return crf, Fields(*(scale * field for field in fields)), states
 
@@ -79,9 +78,9 @@ def assert_same_run(one: GibbsRun, other: GibbsRun) -> None:
 @every_model
 @pytest.mark.parametrize("scale", [1.0, 50.0], ids=["plain fields", "extreme fields"])
 def test_fused_path_gives_the_references_states(model: SmallModel, scale: float) -> None:
-    """But for ties: the paths' probabilities differ by rounding, about 1e-6 after a sum of 40 terms.
+    """But for ties: the paths' probabilities differ by rounding, up to 1e-6 in sums of 40 terms.
 
-    So each number that is drawn falls between them with that chance, and takes its chain elsewhere.
+    A number falls between the two with that chance, and takes its chain elsewhere.
     """
     crf, fields, start = setting(model, scale=scale)
     plan = {"sweeps": SWEEPS, "burn_in": BURN_IN}
@@ -134,9 +133,7 @@ def test_chains_do_not_depend_on_the_number_of_threads(model: SmallModel) -> Non
 
 @every_model
 @both_paths
-def test_going_on_is_as_good_as_never_having_stopped(
-    model: SmallModel, dtype: torch.dtype
-) -> None:
+def test_going_on_is_as_good_as_never_having_stopped(model: SmallModel, dtype: torch.dtype) -> None:
     crf, fields, start = setting(model, dtype)
     whole = run_gibbs(crf, fields, start, chains_of(ALL), NEVER, sweeps=SWEEPS)
     first = run_gibbs(crf, fields, start, chains_of(ALL), NEVER, sweeps=8)
@@ -161,6 +158,25 @@ def test_average_is_over_chains_and_over_the_sweeps_after_burn_in(
     expected = torch.stack(means[BURN_IN:]).mean((0, 2))
     # float32 sums of 300 numbers below one.
     assert_close(whole.average, expected, rtol=0.0, atol=1e-5)
+
+
+@both_paths
+def test_fields_of_one_row_serve_all_rows(dtype: torch.dtype) -> None:
+    """As they do in an RBM, whose fields have a batch of one."""
+    crf, _, start = setting(MODELS["everything"], dtype)
+    one = crf.fields()
+    each = Fields(*(field.expand(ROWS, -1) for field in one))
+    shared = run_gibbs(crf, one, start, chains_of(ALL), NEVER, sweeps=3)
+    assert_same_run(shared, run_gibbs(crf, each, start, chains_of(ALL), NEVER, sweeps=3))
+
+
+@both_paths
+def test_no_rows_give_no_chains(dtype: torch.dtype) -> None:
+    crf, fields, start = setting(MODELS["bits"], dtype)
+    none = Fields(*(field[:0] for field in fields))
+    run = run_gibbs(crf, none, start[:0], chains_of(ALL[:0]), NEVER[:0], sweeps=3)
+    assert run.latent.shape == (0, CHAINS, crf.latent.size)
+    assert run.average.shape == (0, crf.latent.size)
 
 
 @both_paths

@@ -24,12 +24,12 @@ from latentlabels.cli.options import (
     TableOutput,
     grouped,
 )
-from latentlabels.cli.outputs import cleaned_table, predicted_table, staged, write_json, write_model
 from latentlabels.cli.roles import roles_for_applying, roles_for_fitting, roles_for_predicting
 from latentlabels.cli.rows import read_rows, row_ids
 from latentlabels.data.columns import input_matrix
 from latentlabels.data.table import Format, read_table, write_table_atomically
 from latentlabels.estimator import RobustClassifier
+from latentlabels.results import cleaned_table, predicted_table, staged, write_json, write_model
 
 MODEL, METRICS = "model", "metrics.json"
 

@@ -84,7 +84,7 @@ def facts_of(metrics: dict[str, Any], out: Path, written: Sequence[str]) -> list
     ):
         if metrics[part] is not None:
             facts.append((part, f"{_score(metrics[part])}, {of}"))
-    facts.append(("written", ", ".join(str(out / name) for name in written)))
+    facts.append(("written", f"{', '.join(written)} in {out}"))
     return facts
 
 

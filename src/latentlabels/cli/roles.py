@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from latentlabels.cli.options import ApplyColumns, CellOptions, FitColumns, PredictColumns
-from latentlabels.cli.outputs import RESULT_COLUMNS
 from latentlabels.data.cells import CellForm, Kind, cell_form
 from latentlabels.data.columns import column_of
 from latentlabels.data.labels import Vocabulary
 from latentlabels.errors import ModelFolderError, TableError
 from latentlabels.estimator import RobustClassifier
+from latentlabels.results import RESULT_COLUMNS
 
 ID_COLUMN = "id"
 PROVENANCE_KEY = "columns"
@@ -98,6 +98,8 @@ def roles_for_applying(table: pa.Table, model: RobustClassifier, columns: ApplyC
     clean = columns.clean
     if clean is None and (verified is not None or fitted.verified is None):
         clean = _if_there(table, fitted.clean)
+    if clean is None and columns.verified is None:
+        verified = None
     clean_form = None
     if clean is not None:
         known = fitted.clean_form.delimiter if fitted.clean_form else None

@@ -94,7 +94,7 @@ def cell_form(
     if delimiter is None and not any(lists) and kind != Kind.MULTICLASS:
         delimiter = next((d for d in DELIMITERS if any(d in text for text in texts)), None)
     if kind == Kind.AUTO:
-        several = listed or delimiter is not None
+        several = listed or (delimiter is not None and any(delimiter in text for text in texts))
         kind = Kind.MULTILABEL if several else Kind.MULTICLASS
     return CellForm(kind, delimiter)
 

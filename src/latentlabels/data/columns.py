@@ -122,11 +122,11 @@ def _numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float32]:
     elif (
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     ):
+        if not _is_number(kind.value_type):
+            raise _no_numbers(name, kind)
         lengths = pc.list_value_length(column).to_numpy()
         _require_one_length(lengths, name)
         flat = pc.list_flatten(column)
-        if not _is_number(flat.type):
-            raise _no_numbers(name, kind)
         if flat.null_count:
             row = flat.is_null().to_numpy().argmax() // lengths[0]
             raise _cannot_use(name, row, "lacks a number", "Fill it in, or leave the row out.")

@@ -180,7 +180,9 @@ def present(columns: Mapping[str, Column]) -> NDArray[np.bool_]:
 
 
 def _encode_column(column: Column, vocabulary: Vocabulary, unknown: str, what: str) -> csr_array:
-    if column.exclusive != vocabulary.exclusive:
+    # A column without any label is of either kind.
+    some = any(cell is not None for cell in column.cells)
+    if some and column.exclusive != vocabulary.exclusive:
         kinds = ("any number of labels a row", "one class a row")
         raise LabelError(
             f"The {what} labels have {kinds[column.exclusive]}, the model knows them with "

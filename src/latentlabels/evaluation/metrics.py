@@ -27,8 +27,12 @@ def mean_average_precision(clean: ArrayLike, probabilities: ArrayLike) -> float:
 
 
 def accuracy(clean: ArrayLike, probabilities: ArrayLike) -> float:
-    """Share of rows whose most probable class is the true one; both (rows, classes)."""
-    return float(np.mean(np.argmax(clean, -1) == np.argmax(probabilities, -1)))
+    """Share of rows whose most probable class is the true one; both (rows, classes).
+
+    A row of zeros, whose class is none of these, counts as wrong.
+    """
+    found = np.argmax(probabilities, -1)[:, None]
+    return float(np.mean(np.take_along_axis(np.asarray(clean, dtype=float), found, -1)))
 
 
 def score_name(units: Units) -> str:

@@ -1,4 +1,4 @@
-"""The demo: noisy tags of digit scenes in, a classifier and cleaned labels out, beside what it is worth."""
+"""The demo: noisy tags of digit scenes in, a classifier and cleaned labels out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
 from latentlabels.data.digits import DIGIT_NAMES, Scenes, digit_scenes
+from latentlabels.data.table import Format, write_table_atomically
 from latentlabels.estimator import RobustClassifier
 from latentlabels.experiments.protocol import (
     Method,
@@ -21,6 +21,7 @@ from latentlabels.experiments.protocol import (
     run_method,
 )
 from latentlabels.report.gallery import gallery_row, save_gallery
+from latentlabels.results import cleaned_table, staged, write_json, write_model
 
 METHODS = {
     "verified_only": "verified rows only",
@@ -28,6 +29,7 @@ METHODS = {
     "model": "latentlabels",
     "all_clean": "all labels clean",
 }
+LEFT = ("scenes.parquet", "cleaned.parquet", "model", "metrics.json", "scenes.png")
 SHOWN_SCENES = 12
 
 
@@ -106,25 +108,24 @@ def keep(
     scenes: Scenes,
     task: Task,
     model: RobustClassifier,
-    metrics: Mapping[str, Any],
+    metrics: dict[str, Any],
     console: Console,
 ) -> None:
     """Leave the scenes, the cleaned table, the model, the scores and a picture in a folder."""
-    out.mkdir(parents=True, exist_ok=True)
-    readable = [task.clean[row] if known else None for row, known in enumerate(task.verified)]
-    cleaned = model.clean(task.x, task.noisy, readable)
-    write_table_atomically(scenes.to_table(), out / "scenes.parquet", "parquet")
-    ids = pa.table({"id": np.arange(len(cleaned))})
-    write_table_atomically(cleaned_table(ids, cleaned), out / "cleaned.parquet", "parquet")
-    model.save(out / "model", provenance={"command": "latentlabels demo", "seed": metrics["seed"]})
-    write_json_atomically(metrics, out / "metrics.json")
+    cleaned = model.clean(task.x, task.noisy, task.readable(np.arange(len(task.x))))
     changed = np.flatnonzero(cleaned.changed & ~cleaned.verified)[:SHOWN_SCENES]
     rows = [
         gallery_row(scenes.images[row], cleaned.given[row], cleaned.proposed[row], DIGIT_NAMES)
         for row in changed
     ]
-    save_gallery(out / "scenes.png", rows, title="The first scenes whose labels were changed")
-    console.print(
-        f"{out}/ now holds scenes.parquet (the tagged scenes), cleaned.parquet, model/, "
-        "metrics.json and scenes.png."
-    )
+    table = scenes.to_table()
+    origin = {"command": "latentlabels demo", "seed": metrics["seed"]}
+    with staged(out, LEFT, overwrite=True) as folder:
+        write_table_atomically(table, folder / "scenes.parquet", Format.PARQUET)
+        ids = table.select(["id"])
+        write_table_atomically(cleaned_table(ids, cleaned), folder / "cleaned.parquet", Format.PARQUET)
+        write_model(model, folder / "model", origin)
+        write_json(folder / "metrics.json", metrics)
+        title = "The first scenes whose labels were changed"
+        save_gallery(folder / "scenes.png", rows, title=title)
+    console.print(f"{out} now holds {', '.join(LEFT)}.")

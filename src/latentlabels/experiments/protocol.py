@@ -209,6 +209,7 @@ def _recovery(task: Task, classifier: RobustClassifier, role: str) -> float | No
     rows = rows[~task.verified[rows]]
     if role == "all_clean" or len(rows) == 0:
         return None
+    probabilities: NDArray[Any]
     if role == "model":
         probabilities = classifier.clean(task.x[rows], task.noisy_of(rows)).probabilities
     else:

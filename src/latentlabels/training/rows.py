@@ -13,7 +13,6 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-
 FEWEST_BATCHES = 10
 
 

@@ -1,4 +1,4 @@
-"""What a command leaves: written aside, moved into place at the end, or not there at all."""
+"""What a run leaves: written aside, moved into place at the end, or not there at all."""
 
 from __future__ import annotations
 
