@@ -53,7 +53,7 @@ def methods(arguments: argparse.Namespace) -> list[Method]:
         {"kind": "rbm", "hidden": arguments.hidden},
     ]
     return [
-        Method("verified rows only", "verified", shared),
+        Method("verified rows only", "verified_only", shared),
         Method("noisy names mapped by hand", "mapped", shared),
         *(
             Method(

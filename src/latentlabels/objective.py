@@ -23,7 +23,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from latentlabels.model.marginal import LatentMarginal
+from latentlabels.model.marginal import log_partition
 from latentlabels.model.pairwise import Fields, PairwiseCRF, Potentials
 from latentlabels.model.posterior import (
     Auxiliary,
@@ -60,12 +60,12 @@ class NegativePhase(ABC):
 
 
 class ExactPhase(NegativePhase):
-    """log Z(x) by listing the latent states, for a small latent layer."""
+    """log Z(x) itself, for a small latent layer or layers that are independent."""
 
     def log_partition(
         self, crf: PairwiseCRF, fields: Fields, rows: Tensor, start: Tensor
     ) -> Tensor:
-        return LatentMarginal(crf, fields).log_partition()
+        return log_partition(crf, fields)
 
 
 class PersistentGibbs(NegativePhase):

@@ -139,7 +139,6 @@ def test_rare_and_absent_labels_do_not_blow_up(rare: Callable[[int], Pairs], cou
     assert (mean <= pairs.clean_units.mean(pairs.clean_prior_logits())[absent]).all()
 
 
-@pytest.mark.xfail(strict=True, reason="nothing holds the biases of absent labels")
 @pytest.mark.parametrize("rare", [rare_labels, rare_classes])
 def test_an_absent_label_does_not_run_off_however_long_the_fit(
     rare: Callable[[int], Pairs],

@@ -74,7 +74,7 @@ def test_a_task_hands_over_its_parts() -> None:
     assert clean == TASK.clean[60:90]
 
 
-@pytest.mark.parametrize("role", ["model", "verified", "mapped"])
+@pytest.mark.parametrize("role", ["model", "verified_only", "mapped"])
 def test_a_model_is_the_same_whatever_it_may_not_read(role: str, run: Any) -> None:
     """Clean labels of unverified training rows and of test rows move scores and nothing else."""
     outcome, classifier = run(role)
@@ -121,7 +121,7 @@ def test_an_auxiliary_is_fitted_on_verified_pairs(monkeypatch: pytest.MonkeyPatc
     assert outcomes[0] != outcomes[1]
 
 
-@pytest.mark.parametrize("role", ["model", "verified", "mapped", "all_clean"])
+@pytest.mark.parametrize("role", ["model", "verified_only", "mapped", "all_clean"])
 def test_outcomes_are_scores_of_test_rows_and_of_unverified_rows(role: str, run: Any) -> None:
     outcome, classifier = run(role)
     predicted = classifier.predict_proba(TABLE.x[TEST])
@@ -139,7 +139,7 @@ def test_outcomes_are_scores_of_test_rows_and_of_unverified_rows(role: str, run:
     assert outcome.recovery == pytest.approx(wanted)
 
 
-@pytest.mark.parametrize("role", ["verified", "mapped", "all_clean"])
+@pytest.mark.parametrize("role", ["verified_only", "mapped", "all_clean"])
 def test_a_plain_classifier_has_nothing_between_noisy_and_clean_labels(role: str, run: Any) -> None:
     """Then its clean units and the network are a logistic regression on top of features."""
     _, classifier = run(role)
@@ -153,7 +153,7 @@ def test_a_plain_classifier_has_nothing_between_noisy_and_clean_labels(role: str
 
 def test_verified_rows_alone_get_as_many_updates_as_all_rows() -> None:
     """20 verified rows make ten batches of two, 60 training rows make fifteen of four."""
-    _, classifier = ran("verified", batch_size=4, epochs=3, patience=2)
+    _, classifier = ran("verified_only", batch_size=4, epochs=3, patience=2)
     assert (classifier.epochs, classifier.patience) == (6, 4)
     _, classifier = ran("mapped", batch_size=4, epochs=3)
     assert classifier.epochs == 3

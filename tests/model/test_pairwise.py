@@ -89,3 +89,7 @@ def test_a_list_of_latent_states_has_to_be_short(
 def test_one_class_of_many_is_tractable() -> None:
     assert is_tractable(PairwiseCRF(Bernoulli(10), Categorical(LARGEST_LATENT_LIST)))
     assert not is_tractable(PairwiseCRF(Bernoulli(10), Categorical(LARGEST_LATENT_LIST + 1)))
+
+
+def test_independent_layers_of_any_size_are_tractable() -> None:
+    assert is_tractable(PairwiseCRF(Bernoulli(1000), Bernoulli(1000), pairwise=False))

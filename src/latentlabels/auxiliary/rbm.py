@@ -2,7 +2,12 @@
 
 It is the CRF's own energy with biases that ignore x. The pairs fix y and ŷ, so the positive phase
 infers only h; the negative phase is exact for a small latent layer and otherwise runs persistent
-chains.
+chains. What is minimised over n pairs is
+
+    mean of −log p(y, ŷ)  +  weight decay/2 ‖V‖²  +  1/(2n) ‖f − f₀‖²,
+
+whose last term, a standard normal prior, holds the biases near the labels' smoothed log-odds f₀: a
+label that no pair has, and that no weight can explain away, does not run off to −∞.
 
 Source: Vahdat (2017), section 3.1 and eq. 4; Tieleman (2008).
 """
@@ -69,18 +74,20 @@ def fit_rbm(pairs: Pairs, settings: RBMSettings | None = None, *, seed: int = 0)
     fitted, held_out = pairs.take(order[kept_back:]), pairs.take(order[:kept_back])
     generator = torch.Generator().manual_seed(seed)
     rbm = _start(fitted, settings, generator)
-    negative_phase = _negative_phase(rbm, settings, seed)
+    prior = [bias.detach().clone() for bias in _biases(rbm)]
+    negative_phase, chain_groups = _negative_phase(rbm, settings, seed)
     groups: list[dict[str, Any]] = [
         {"params": [rbm.clean_noisy, rbm.hidden_noisy], "weight_decay": settings.weight_decay},
-        {"params": [rbm.clean_bias, rbm.noisy_bias, rbm.hidden_bias]},
+        {"params": _biases(rbm)},
     ]
-    optimiser = torch.optim.Adam(groups, lr=settings.learning_rate)
+    optimiser = torch.optim.Adam(groups, lr=settings.learning_rate, fused=True)
     noisy, clean = fitted.noisy_tensor(), fitted.clean_tensor()
     best, best_loss, waited = copy.deepcopy(rbm.state_dict()), np.inf, 0
     for _ in range(settings.epochs):
         shuffled = torch.randperm(len(noisy), generator=generator)
         for rows in shuffled.split(settings.batch):
-            loss = _pair_loss(rbm, negative_phase, noisy[rows], clean[rows])
+            loss = _pair_loss(rbm, negative_phase, chain_groups, noisy[rows], clean[rows])
+            loss = loss + 0.5 * _squared_distance(_biases(rbm), prior) / len(noisy)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -110,21 +117,33 @@ def _start(pairs: Pairs, settings: RBMSettings, generator: torch.Generator) -> P
     return rbm
 
 
-def _negative_phase(rbm: PairwiseCRF, settings: RBMSettings, seed: int) -> NegativePhase:
+def _biases(rbm: PairwiseCRF) -> list[Tensor]:
+    return [rbm.clean_bias, rbm.noisy_bias, rbm.hidden_bias]
+
+
+def _squared_distance(some: list[Tensor], others: list[Tensor]) -> Tensor:
+    return (torch.cat(some) - torch.cat(others)).square().sum()
+
+
+def _negative_phase(
+    rbm: PairwiseCRF, settings: RBMSettings, seed: int
+) -> tuple[NegativePhase, int]:
+    """The negative phase, and how many rows it is asked for: the RBM's fields are all one."""
     if is_tractable(rbm):
-        return ExactPhase()
-    return PersistentGibbs(CHAIN_GROUPS, rbm.latent.size, settings.schedule, seed=seed)
+        return ExactPhase(), 1
+    phase = PersistentGibbs(CHAIN_GROUPS, rbm.latent.size, settings.schedule, seed=seed)
+    return phase, CHAIN_GROUPS
 
 
 def _pair_loss(
-    rbm: PairwiseCRF, negative_phase: NegativePhase, noisy: Tensor, clean: Tensor
+    rbm: PairwiseCRF, negative_phase: NegativePhase, groups: int, noisy: Tensor, clean: Tensor
 ) -> Tensor:
     fields = rbm.fields()
     hidden = rbm.latent.mean(rbm.latent_logits(fields, noisy))[:, clean.shape[1] :]
     latent = torch.cat([clean, hidden.detach()], -1)
-    shared = Fields(fields.latent.expand(CHAIN_GROUPS, -1), fields.noisy)
-    start = latent.mean(0).expand(CHAIN_GROUPS, -1)
-    log_partition = negative_phase.log_partition(rbm, shared, torch.arange(CHAIN_GROUPS), start)
+    shared = Fields(fields.latent.expand(groups, -1), fields.noisy)
+    start = latent.mean(0).expand(groups, -1)
+    log_partition = negative_phase.log_partition(rbm, shared, torch.arange(groups), start)
     return rbm.energy(fields, noisy, latent).mean() + log_partition.mean()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from latentlabels.auxiliary.pairs import Pairs
 from latentlabels.model.posterior import Auxiliary
@@ -32,8 +33,10 @@ def fit_regression(pairs: Pairs, *, seed: int = 0) -> Auxiliary:
     Returns:
         An auxiliary of kind "regression", without hidden units.
     """
-    penalty = cross_validated_penalty(pairs, seed)
-    bias, weight = _fit(pairs, penalty, _start(pairs))
+    # Products this small are done before BLAS has woken its threads, which then stand in torch's way.
+    with threadpool_limits(1, user_api="blas"):
+        penalty = cross_validated_penalty(pairs, seed)
+        bias, weight = _fit(pairs, penalty, _start(pairs))
     return Auxiliary(
         pairs.noisy_units,
         pairs.clean_units,

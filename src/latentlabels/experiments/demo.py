@@ -16,6 +16,7 @@ from latentlabels.estimator import RobustClassifier
 from latentlabels.experiments.protocol import (
     Method,
     Outcome,
+    Role,
     Task,
     recovery_of_auxiliary,
     run_method,
@@ -23,12 +24,14 @@ from latentlabels.experiments.protocol import (
 from latentlabels.report.gallery import gallery_row, save_gallery
 from latentlabels.results import cleaned_table, staged, write_json, write_model
 
-METHODS = {
+METHODS: dict[Role, str] = {
     "verified_only": "verified rows only",
     "mapped": "noisy names mapped by hand",
     "model": "latentlabels",
     "all_clean": "all labels clean",
 }
+# Shorter than the defaults, for an answer within about a minute.
+SETTINGS = {"epochs": 40, "patience": 10}
 LEFT = ("scenes.parquet", "cleaned.parquet", "model", "metrics.json", "scenes.png")
 SHOWN_SCENES = 12
 
@@ -54,7 +57,7 @@ def run_demo(out: Path | None, seed: int, console: Console) -> dict[str, dict[st
     classifiers: dict[str, RobustClassifier] = {}
     for role, name in METHODS.items():
         with console.status(f"Fitting a classifier: {name}"):
-            outcome, classifier = run_method(task, Method(name, role), seed)
+            outcome, classifier = run_method(task, Method(name, role, SETTINGS), seed)
         assert classifier is not None
         outcomes[role], classifiers[role] = outcome, classifier
         console.print(f"  {name}: fitted in {outcome.seconds:.0f} s")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from latentlabels.evaluation.metrics import score
 from latentlabels.training.rows import MixedBatches
 
 Cells = Sequence[Any]
+Role = Literal["model", "verified_only", "mapped", "all_clean", "auxiliary"]
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,13 @@ class Method:
 
     Attributes:
         name: its name in tables.
-        role: "model", or the labels that a plain classifier is trained on ("verified", "mapped",
-            "all_clean"), or "auxiliary".
+        role: "model", or the labels that a plain classifier is trained on ("verified_only",
+            "mapped", "all_clean"), or "auxiliary".
         settings: arguments of `RobustClassifier`, or the auxiliary's kind and hidden units.
     """
 
     name: str
-    role: str
+    role: Role
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -121,7 +122,7 @@ def run_method(task: Task, method: Method, seed: int) -> tuple[Outcome, RobustCl
         # A plain classifier: every row is verified, and nothing joins the noisy labels to the clean
         # ones.
         classifier.set_params(pairwise=False, auxiliary="regression", hidden=0, noisy_link=False)
-        if method.role == "verified":
+        if method.role == "verified_only":
             train = train[task.verified[train]]
             longer = _passes_for_as_many_updates(classifier, len(train), len(task.rows("train")))
             classifier.set_params(

@@ -3,6 +3,9 @@
 The noisy units sum out of every latent state by themselves, so for the list of latent states ℓ_k
 
     log Z(x) = log Σ_k exp(−F(ℓ_k | x)),        p(ℓ_k | x) = exp(−F(ℓ_k | x)) / Z(x).
+
+Without pairwise terms the two layers are independent, and nothing needs listing: log Z(x) is the
+sum of their log-partitions.
 """
 
 from __future__ import annotations
@@ -17,35 +20,38 @@ LARGEST_TABLE = 2**18
 
 
 def is_tractable(crf: PairwiseCRF) -> bool:
-    """Whether listing the latent states is cheap.
+    """Whether log Z(x) is cheap.
 
-    That is, at most 4,096 of them, and 2¹⁸ noisy logits an example.
+    That is, without pairwise terms, or with at most 4,096 latent states and 2¹⁸ noisy logits an
+    example.
     """
     states = crf.latent.configurations_count
-    return states <= LARGEST_LATENT_LIST and states * crf.noisy.size <= LARGEST_TABLE
+    return not crf.pairwise or (
+        states <= LARGEST_LATENT_LIST and states * crf.noisy.size <= LARGEST_TABLE
+    )
 
 
-class LatentMarginal:
-    """p(ŷ, h | x) of a CRF by listing every latent state.
+def log_partition(crf: PairwiseCRF, fields: Fields) -> Tensor:
+    """log Z(x) of a tractable model for a batch of fields, (batch,)."""
+    if not crf.pairwise:
+        return crf.latent.log_partition(fields.latent) + crf.noisy.log_partition(fields.noisy)
+    return torch.logsumexp(_log_weights(crf, fields, _latent_states(crf, fields)), -1)
 
-    Args:
-        crf: the model.
-        fields: its fields for a batch.
-    """
 
-    def __init__(self, crf: PairwiseCRF, fields: Fields) -> None:
-        self.states = crf.latent.configurations().to(fields.latent)  # (states, latent)
-        # F(ℓ | x) term by term: f_y may be shared by the batch, and is then summed out once.
-        noisy_logits = (
-            fields.noisy[:, None] + self.states @ crf.weight
-        )  # (batch or 1, states, noisy)
-        noisy_part = crf.noisy.log_partition(noisy_logits)
-        self.log_weights = fields.latent @ self.states.T + noisy_part  # (batch, states)
+def latent_mean(crf: PairwiseCRF, fields: Fields) -> Tensor:
+    """E[ŷ, h | x] of a tractable model for a batch of fields, (batch, latent)."""
+    if not crf.pairwise:
+        return crf.latent.mean(fields.latent)
+    states = _latent_states(crf, fields)
+    return torch.softmax(_log_weights(crf, fields, states), -1) @ states
 
-    def log_partition(self) -> Tensor:
-        """log Z(x), (batch,)."""
-        return torch.logsumexp(self.log_weights, -1)
 
-    def mean(self) -> Tensor:
-        """E[ŷ, h | x], (batch, latent)."""
-        return torch.softmax(self.log_weights, -1) @ self.states
+def _latent_states(crf: PairwiseCRF, fields: Fields) -> Tensor:
+    return crf.latent.configurations().to(fields.latent)  # (states, latent)
+
+
+def _log_weights(crf: PairwiseCRF, fields: Fields, states: Tensor) -> Tensor:
+    """−F(ℓ_k | x), (batch, states)."""
+    # Term by term: f_y may be shared by the batch, and is then summed out once.
+    noisy_logits = fields.noisy[:, None] + states @ crf.weight  # (batch or 1, states, noisy)
+    return fields.latent @ states.T + crf.noisy.log_partition(noisy_logits)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from latentlabels.model.marginal import LatentMarginal, is_tractable
+from latentlabels.model.marginal import is_tractable, latent_mean
 from latentlabels.model.pairwise import Fields, PairwiseCRF
 from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.sampling.gibbs import run_gibbs
@@ -39,7 +39,7 @@ def clean_marginals(
         (batch, clean).
     """
     if is_tractable(crf):
-        return LatentMarginal(crf, fields).mean()[:, : crf.clean.size]
+        return latent_mean(crf, fields)[:, : crf.clean.size]
     uniforms = Uniforms(seed, Purpose.PREDICTION, rows, schedule.chains)
     never = torch.zeros_like(rows)
     # Chains start from the latent layer's own fields, as if no noisy unit were on.
