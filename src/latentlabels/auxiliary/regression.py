@@ -33,7 +33,7 @@ def fit_regression(pairs: Pairs, *, seed: int = 0) -> Auxiliary:
     Returns:
         An auxiliary of kind "regression", without hidden units.
     """
-    # Products this small are done before BLAS has woken its threads, which then stand in torch's way.
+    # Products this small gain nothing from BLAS's threads, which stand in the way of torch's.
     with threadpool_limits(1, user_api="blas"):
         penalty = cross_validated_penalty(pairs, seed)
         bias, weight = _fit(pairs, penalty, _start(pairs))

@@ -126,7 +126,9 @@ def keep(
     with staged(out, LEFT, overwrite=True) as folder:
         write_table_atomically(table, folder / "scenes.parquet", Format.PARQUET)
         ids = table.select(["id"])
-        write_table_atomically(cleaned_table(ids, cleaned), folder / "cleaned.parquet", Format.PARQUET)
+        write_table_atomically(
+            cleaned_table(ids, cleaned), folder / "cleaned.parquet", Format.PARQUET
+        )
         write_model(model, folder / "model", origin)
         write_json(folder / "metrics.json", metrics)
         title = "The first scenes whose labels were changed"
