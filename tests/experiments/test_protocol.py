@@ -233,7 +233,8 @@ def test_the_papers_variants_are_settings() -> None:
         model = RobustClassifier(**method.settings)
         assert (model.auxiliary, model.start) == ("rbm", "zero")
         alpha = (model.alpha_start, model.alpha_end, model.alpha_epochs)
-        assert alpha == ((0, 0, 0) if "α" in method.name else (8, 1, 10))
+        assert alpha == ((0, 0, 0) if "α" in method.name else (8, 1, 11))
+        assert (model.epochs, model.averaging) == (11, 0)
         assert model.hidden_layers == SETTINGS["hidden_layers"]
 
 
