@@ -282,6 +282,9 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def score(self, X: ArrayLike | Tensor, y: Any, clean: Any = None) -> float:
         """Accuracy of predicted classes, or mean average precision of several labels.
 
+        A class that was not seen in fitting counts as wrong; among several labels such a name is
+        left out of account.
+
         Args:
             X: examples, (rows, inputs).
             y: clean labels; or noisy labels, which are not read, where `clean` is given.
@@ -295,7 +298,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         have = present(columns)
         if not have.any():
             raise LabelError("A score needs rows with clean labels, and there are none.")
-        truth = encode(columns, self.clean_space_, what="clean")[have].toarray()
+        truth = encode(columns, self.clean_space_, unknown="ignore", what="clean")[have].toarray()
         probabilities = self.predict_proba(X)[have]
         return score(self.clean_space_.units, truth, probabilities)
 
@@ -361,6 +364,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             learning_rate=self.learning_rate,
             crf_learning_rate=self.crf_learning_rate,
             weight_decay=self.weight_decay,
+            crf_weight_decay=self.weight_decay,
             averaging=self.averaging,
             alpha=AlphaSchedule(self.alpha_start, self.alpha_end, self.alpha_epochs),
             gibbs=GibbsSchedule(self.chains, self.sweeps, adaptive=self.adaptive_sweeps),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tests.small_models import SmallModel
 
-from latentlabels.model.marginal import LARGEST_LATENT_LIST, LARGEST_TABLE, is_tractable
+from latentlabels.model.marginal import LARGEST_LIST, LARGEST_TABLE, is_tractable
 from latentlabels.model.pairwise import PairwiseCRF, Potentials
 from latentlabels.model.units import Bernoulli, Categorical
 
@@ -75,20 +75,23 @@ def test_hidden_units_without_pairs_are_refused() -> None:
     [
         (12, 0, LARGEST_TABLE // 4096, True),
         (12, 0, LARGEST_TABLE // 4096 + 1, False),
-        (13, 0, 1, False),
-        (8, 4, 10, True),
-        (8, 5, 10, False),
+        (13, 0, 13, False),
+        (13, 0, 12, True),
+        (8, 4, 13, True),
+        (8, 5, 13, False),
+        (LARGEST_TABLE // 4096, 0, 12, True),
+        (LARGEST_TABLE // 4096 + 1, 0, 12, False),
     ],
 )
-def test_a_list_of_latent_states_has_to_be_short(
+def test_a_list_of_the_states_of_one_layer_has_to_be_short(
     clean: int, hidden: int, noisy: int, tractable: bool
 ) -> None:
     assert is_tractable(PairwiseCRF(Bernoulli(noisy), Bernoulli(clean), hidden)) == tractable
 
 
 def test_one_class_of_many_is_tractable() -> None:
-    assert is_tractable(PairwiseCRF(Bernoulli(10), Categorical(LARGEST_LATENT_LIST)))
-    assert not is_tractable(PairwiseCRF(Bernoulli(10), Categorical(LARGEST_LATENT_LIST + 1)))
+    assert is_tractable(PairwiseCRF(Bernoulli(10), Categorical(LARGEST_LIST)))
+    assert not is_tractable(PairwiseCRF(Bernoulli(10), Categorical(LARGEST_LIST + 1)))
 
 
 def test_independent_layers_of_any_size_are_tractable() -> None:

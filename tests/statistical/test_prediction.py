@@ -10,8 +10,11 @@ import torch
 from tests.monte_carlo import assert_mean, distance_to_equilibrium
 from tests.small_models import EVERY_MODEL, SmallModel, repeated
 
+from torch.testing import assert_close
+
 from latentlabels.model.exact import exact_joint
 from latentlabels.model.marginal import is_tractable
+from latentlabels.model.pairwise import PairwiseCRF
 from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.model.units import Bernoulli, Categorical
 from latentlabels.sampling import prediction
@@ -46,10 +49,21 @@ def test_every_model_by_gibbs(
 
 
 @pytest.mark.parametrize("hidden", [0, 3])
-def test_a_model_whose_latent_states_are_too_many_to_list(hidden: int) -> None:
+def test_too_many_latent_states_and_few_noisy_ones(
+    hidden: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The noisy states are listed, and Gibbs agrees with them."""
     model = SmallModel(Categorical(3), Bernoulli(13 - hidden), hidden)
-    assert not is_tractable(model.crf())
+    one = model.potentials(1)
+    crf, joint = model.crf(), exact_joint(model.crf(), one)
+    found = clean_marginals(crf, crf.fields(one), torch.arange(1))
+    assert_close(found[0], joint.latent_probability() @ joint.clean, rtol=0.0, atol=1e-10)
+    monkeypatch.setattr(prediction, "is_tractable", lambda _: False)
     assert_predicts_by_gibbs(model, torch.float32)
+
+
+def test_too_many_states_in_both_layers_are_sampled() -> None:
+    assert not is_tractable(PairwiseCRF(Bernoulli(13), Bernoulli(13)))
 
 
 def test_a_sampler_that_forgets_to_burn_in_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,8 @@ def compared(
 ) -> dict[str, Any] | None:
     """Probabilities held against clean labels.
 
-    Labels that the model does not know cannot be found by it: they are left out, and named.
+    Labels that the model does not know cannot be found by it, and are named: a row whose class is
+    one of them counts as wrong, and among several labels a row's they are left out of account.
 
     Args:
         space: of the clean labels.
@@ -27,29 +27,20 @@ def compared(
         probabilities: of the same rows, (rows, clean).
 
     Returns:
-        The score, from 0 to 1, by its name; on how many rows; labels left out. None without rows.
+        The score, from 0 to 1, by its name; on how many rows; unknown labels. None without rows.
     """
     known = set(space.names)
     unknown = sorted({name for cell in clean for name in names_of(cell) if name not in known})
-    rows = np.arange(len(clean))
-    if space.vocabularies[0].exclusive:
-        rows = np.array([row for row in rows if clean[row] in known], dtype=np.intp)
-    if len(rows) == 0:
+    if not clean:
         return None
-    cells = [clean[row] for row in rows]
-    truth = encode(read_columns(cells), space, unknown="ignore", what="clean").toarray()
-    value = score(space.units, truth, probabilities[rows].astype(np.float64))
-    result: dict[str, Any] = {score_name(space.units): number(value), "rows": len(rows)}
+    truth = encode(read_columns(clean), space, unknown="ignore", what="clean").toarray()
+    value = score(space.units, truth, probabilities.astype(np.float64))
+    result: dict[str, Any] = {score_name(space.units): number(value), "rows": len(clean)}
     if unknown:
-        result["labels_left_out"] = unknown
+        result["unknown_labels"] = unknown
     return result
 
 
 def number(value: float) -> float | None:
     """A number that JSON can hold."""
     return value if math.isfinite(value) else None
-
-
-def numbers(epochs: Sequence[dict[str, float]]) -> list[dict[str, float | None]]:
-    """A history that JSON can hold."""
-    return [{name: number(value) for name, value in epoch.items()} for epoch in epochs]

@@ -59,10 +59,6 @@ class ExactJoint:
         """p(y | x) of each noisy state, (noisy states,)."""
         return self.log_probability.exp().sum(0)
 
-    def pair_mean(self) -> Tensor:
-        """E[ℓ yᵀ | x], (latent, noisy)."""
-        return self.latent.T @ self.log_probability.exp() @ self.noisy
-
 
 def exact_joint(crf: PairwiseCRF, potentials: Potentials, row: int = 0) -> ExactJoint:
     """List p(y, ŷ, h | x) for one row of a batch, differentiably.
