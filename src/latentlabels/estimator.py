@@ -25,7 +25,7 @@ from latentlabels.data.labels import (
     encode,
     present,
 )
-from latentlabels.errors import LabelError
+from latentlabels.errors import LabelError, LatentLabelsError, ModelFolderError
 from latentlabels.evaluation.metrics import score
 from latentlabels.fitting import ModelSettings, fit_model
 from latentlabels.model.posterior import Auxiliary
@@ -37,7 +37,7 @@ from latentlabels.preparation import (
     read_labels,
     verified_rows,
 )
-from latentlabels.store import StoredModel, load_model, save_model
+from latentlabels.store import StoredModel, as_json, load_model, save_model
 from latentlabels.training.fit import BATCH
 from latentlabels.training.settings import TrainingSettings
 
@@ -88,8 +88,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clean_space_: the clean labels' space.
         noisy_space_: the noisy labels' space.
         model_: the trained `RobustModel`.
-        history_: what happened in training.
-        auxiliary_choice_: which auxiliary was taken, and how well each did.
+        history_: what happened in training; not kept by `save`.
+        auxiliary_choice_: which auxiliary was taken, and how well each did; not kept by `save`.
         provenance_: for a loaded model, what its maker wrote about it.
 
     Source: Vahdat (2017).
@@ -177,6 +177,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 label outside the vocabulary.
             ValueError: examples that are no finite numbers, or rows that do not match.
         """
+        self._check_parameters()
         x = self._examples(X, reset=True)
         noisy_columns = read_labels(y, len(x), "noisy")
         if clean is None:
@@ -249,7 +250,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> CleanedLabels:
         """Clean the labels of rows: q(ŷ | x, y), with what changed.
 
-        Noisy names that were not seen in training are left out of account.
+        Noisy names that were not seen in training are left out of account; a noisy class has to be
+        a known one.
 
         Args:
             X: examples, (rows, inputs).
@@ -261,6 +263,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         x = self._examples(X, reset=False)
         columns = read_labels(noisy, len(x), "noisy")
+        _require_widths(columns, self.noisy_space_)
         states = noisy_states(columns, self.noisy_space_, unknown="ignore")
         known = np.zeros((len(x), len(self.clean_space_.names)), dtype=np.float32)
         kept = np.zeros(len(x), dtype=bool)
@@ -305,13 +308,20 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def save(self, folder: str | Path, *, provenance: dict[str, Any] | None = None) -> None:
         """Write the fitted model to a folder of safetensors and JSON.
 
+        An `Auxiliary` or a random state among the arguments is not written down as such: the
+        loaded estimator has the default in its place, and the fitted auxiliary in its model.
+
         Args:
             folder: where to; an older model there is replaced.
             provenance: what to write down about where it came from, as JSON values.
         """
         check_is_fitted(self)
-        simple = (str, int, float, bool, type(None), tuple, list)
-        settings = {k: v for k, v in self.get_params().items() if isinstance(v, simple)}
+        settings = {
+            name: as_json(value)
+            for name, value in self.get_params().items()
+            if not isinstance(value, Auxiliary | np.random.RandomState)
+        }
+        names = getattr(self, "feature_names_in_", None)
         stored = StoredModel(
             self.model_,
             self._architecture,
@@ -320,6 +330,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._clean_forms,
             settings,
             provenance if provenance is not None else getattr(self, "provenance_", {}),
+            None if names is None else tuple(map(str, names)),
         )
         save_model(stored, Path(folder))
 
@@ -331,6 +342,12 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ModelFolderError: the folder is incomplete, damaged or of another version.
         """
         stored = load_model(Path(folder))
+        unknown = set(stored.settings) - set(cls._get_param_names())
+        if unknown:
+            raise ModelFolderError(
+                f"{folder} has settings this version does not know: {sorted(unknown)}. "
+                "Fit the model anew, or install the version that wrote it."
+            )
         estimator = cls(**stored.settings)
         estimator._clean_forms = stored.clean_forms
         estimator.clean_space_, estimator.noisy_space_ = stored.clean, stored.noisy
@@ -338,12 +355,40 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         estimator.n_features_in_ = stored.architecture.inputs
         estimator.model_, estimator._architecture = stored.model, stored.architecture
         estimator.provenance_ = stored.provenance
+        if stored.feature_names is not None:
+            estimator.feature_names_in_ = np.array(stored.feature_names, dtype=object)
         return estimator
 
     def _examples(self, X: Any, *, reset: bool = False) -> NDArray[np.float32]:
         values = X.detach().cpu().numpy() if isinstance(X, Tensor) else X
         x: NDArray[np.float32] = validate_data(self, values, dtype=np.float32, reset=reset)
         return x
+
+    def _check_parameters(self) -> None:
+        """Say which argument is out of its range, before anything is done with it."""
+        ranges: dict[str, tuple[float, float]] = {
+            "hidden": (0, np.inf),
+            "epochs": (1, np.inf),
+            "patience": (1, np.inf),
+            "batch_size": (2, np.inf),
+            "dropout": (0, 0.999),
+            "learning_rate": (0, 1e6),
+            "crf_learning_rate": (0, 1e6),
+            "weight_decay": (0, 1e6),
+            "averaging": (0, 0.999999),
+            "validation_fraction": (0, 0.9),
+        }
+        for name, (least, most) in ranges.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                upper = f" to {most:g}" if np.isfinite(most) else " upwards"
+                raise LatentLabelsError(f"{name} is a number from {least:g}{upper}, got {value!r}.")
+        widths = self.hidden_layers
+        if not isinstance(widths, tuple | list) or any(width < 1 for width in widths):
+            raise LatentLabelsError(
+                f"hidden_layers is a tuple of whole numbers above zero, such as (256,), "
+                f"got {widths!r}."
+            )
 
     def _model_settings(self) -> ModelSettings:
         return ModelSettings(
@@ -396,6 +441,20 @@ def _nothing_verified(noisy: dict[str, Column]) -> dict[str, Column]:
     """Clean labels in the noisy labels' own form, all missing."""
     blank: list[Cell] = [None] * len(next(iter(noisy.values())).cells)
     return {name: replace(column, cells=blank) for name, column in noisy.items()}
+
+
+def _require_widths(columns: dict[str, Column], space: LabelSpace) -> None:
+    """An indicator without names says what a column means by its place alone."""
+    for name, vocabulary in zip(space.columns, space.vocabularies, strict=True):
+        column = columns.get(name)
+        if column is None or column.names is None:
+            continue
+        unnamed = column.names == tuple(range(len(column.names)))
+        if unnamed and len(column.names) != len(vocabulary.names):
+            raise LabelError(
+                f"The noisy labels have {len(column.names)} columns, the model knows "
+                f"{len(vocabulary.names)}. Pass one column for each label, in the order of fitting."
+            )
 
 
 def _given(columns: dict[str, Column], clean: LabelSpace) -> list[list[Name]]:

@@ -190,7 +190,15 @@ class RobustLoss(nn.Module):
             verified: which rows' clean labels may be read, booleans (batch,).
             inference: potentials to infer q from, where they are not `potentials`: q is held fixed
                 in the gradient, and is better inferred without dropout.
+
+        Raises:
+            ValueError: an empty batch, or `verified` of another type.
         """
+        if verified.dtype != torch.bool or len(verified) == 0:
+            raise ValueError(
+                "verified is a boolean for each row of a batch of at least one, got "
+                f"{verified.dtype} of shape {tuple(verified.shape)}. Pass verified.bool()."
+            )
         losses = self.row_losses(potentials, rows, noisy, clean, verified, inference)
         parts = [losses[chosen].mean() for chosen in (~verified, verified) if chosen.any()]
         return torch.stack(parts).sum()

@@ -17,6 +17,7 @@ from latentlabels.data.labels import (
     Name,
     Vocabulary,
     encode,
+    plain_name,
     present,
     read_columns,
 )
@@ -216,7 +217,7 @@ def _given_or_found(
     column: Column, names: Sequence[Name] | None, rows: NDArray[np.bool_] | None
 ) -> Vocabulary:
     if names is not None:
-        return Vocabulary(tuple(names), column.exclusive)
+        return Vocabulary(tuple(plain_name(name) for name in names), column.exclusive)
     return column.vocabulary(rows)
 
 
@@ -252,7 +253,10 @@ def _hold_out(known: NDArray[np.bool_], fraction: float, seed: int) -> NDArray[n
 
 
 def _validation(x: NDArray[np.float32], clean: csr_array, noisy: int) -> Rows | None:
-    """Rows to predict; their noisy labels are not asked for."""
-    if len(x) == 0:
+    """Rows to predict; their noisy labels are not asked for.
+
+    Rows without a single label, on which no score is defined, are none.
+    """
+    if clean.nnz == 0:
         return None
     return Rows(x, csr_array((len(x), noisy), dtype="float32"), clean, np.ones(len(x), dtype=bool))

@@ -9,6 +9,7 @@ model/
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -71,6 +73,7 @@ class StoredModel:
         clean_forms: the form in which each column of clean labels was given.
         settings: parameters of the estimator.
         provenance: where the model came from, as its maker wrote it.
+        feature_names: names of the input columns, where they had some.
     """
 
     model: RobustModel
@@ -80,6 +83,7 @@ class StoredModel:
     clean_forms: tuple[Form, ...]
     settings: dict[str, Any]
     provenance: dict[str, Any]
+    feature_names: tuple[str, ...] | None = None
 
 
 def build_network(architecture: Architecture, clean: int, noisy: int) -> PotentialNetwork:
@@ -109,6 +113,7 @@ def save_model(stored: StoredModel, folder: Path) -> None:
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         tensors = {name: t.contiguous() for name, t in stored.model.state_dict().items()}
+        _require_finite(tensors)
         save_file(tensors, temporary / WEIGHTS)
         description = {
             "schema": SCHEMA,
@@ -121,6 +126,7 @@ def save_model(stored: StoredModel, folder: Path) -> None:
             "clean_forms": stored.clean_forms,
             "settings": stored.settings,
             "provenance": stored.provenance,
+            "feature_names": stored.feature_names,
         }
         vocabulary = {"clean": stored.clean.names, "noisy": stored.noisy.names}
         for name, content in ((DESCRIPTION, description), (VOCABULARY, vocabulary)):
@@ -155,8 +161,9 @@ def load_model(folder: Path) -> StoredModel:
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         _require_schema(description.get("schema"), folder / DESCRIPTION)
+        vocabulary = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
         tensors = load_file(folder / WEIGHTS)
-        return _restore(description, tensors)
+        return _restore(description, vocabulary, tensors)
     except ModelFolderError:
         raise
     except (
@@ -173,6 +180,12 @@ def load_model(folder: Path) -> StoredModel:
         ) from error
 
 
+def _require_finite(tensors: Mapping[str, Tensor]) -> None:
+    wrong = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if wrong:
+        raise LatentLabelsError(f"a weight is NaN or infinite, in {wrong[0]}")
+
+
 def _require_schema(schema: object, path: Path) -> None:
     if schema != SCHEMA:
         raise ModelFolderError(
@@ -181,14 +194,37 @@ def _require_schema(schema: object, path: Path) -> None:
         )
 
 
-def _restore(description: Mapping[str, Any], tensors: dict[str, Tensor]) -> StoredModel:
+def as_json(value: Any) -> Any:
+    """A value of plain Python, as JSON gives it back: arrays as lists, paths as texts."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(name): as_json(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(part) for part in value]
+    return value
+
+
+def _restore(
+    description: Mapping[str, Any], vocabulary: Mapping[str, Any], tensors: dict[str, Tensor]
+) -> StoredModel:
     parts = dict(description["architecture"])
     parts["hidden_layers"] = tuple(parts["hidden_layers"])
     architecture = Architecture(**parts)
     clean, noisy = _space(description["clean"]), _space(description["noisy"])
+    for side, space in (("clean", clean), ("noisy", noisy)):
+        if list(space.names) != vocabulary[side]:
+            raise LatentLabelsError(f"{VOCABULARY} has other {side} names than {DESCRIPTION}")
+    for part in ("settings", "provenance"):
+        if not isinstance(description[part], dict):
+            raise LatentLabelsError(f"{part} is no object")
+    alpha, seed = float(description["alpha"]), int(description["seed"])
+    if not (0 <= alpha < math.inf and 0 <= seed < 2**32):
+        raise LatentLabelsError(f"alpha or seed is out of range: {alpha}, {seed}")
     noisy_units, clean_units = noisy.units, clean.units
-    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
-        raise LatentLabelsError("a weight is NaN or infinite")
+    _require_finite(tensors)
     latent = clean_units.size + architecture.auxiliary_hidden
     model = RobustModel(
         build_network(architecture, clean_units.size, noisy_units.size),
@@ -200,12 +236,13 @@ def _restore(description: Mapping[str, Any], tensors: dict[str, Tensor]) -> Stor
             torch.zeros(latent, noisy_units.size),
             kind=architecture.auxiliary_kind,
         ),
-        alpha=float(description["alpha"]),
+        alpha=alpha,
         prediction=GibbsSchedule(**description["prediction"]),
-        seed=int(description["seed"]),
+        seed=seed,
     )
     model.load_state_dict(tensors)
     model.eval()
+    names = description["feature_names"]
     return StoredModel(
         model,
         architecture,
@@ -214,6 +251,7 @@ def _restore(description: Mapping[str, Any], tensors: dict[str, Tensor]) -> Stor
         tuple(description["clean_forms"]),
         description["settings"],
         description["provenance"],
+        None if names is None else tuple(names),
     )
 
 

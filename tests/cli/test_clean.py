@@ -127,7 +127,7 @@ def test_clean_labels_that_may_not_be_read_change_nothing(
         pa.parquet.read_table(folder / "cleaned.parquet") for folder in (out, cleaned_run)
     )
     assert other.equals(cleaned)
-    assert metrics_of(out)["test"]["labels_left_out"] == ["nonsense"]
+    assert metrics_of(out)["test"]["unknown_labels"] == ["nonsense"]
     assert metrics_of(out)["history"] == metrics_of(cleaned_run)["history"]
 
 

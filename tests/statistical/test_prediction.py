@@ -9,7 +9,6 @@ import pytest
 import torch
 from tests.monte_carlo import assert_mean, distance_to_equilibrium
 from tests.small_models import EVERY_MODEL, SmallModel, repeated
-
 from torch.testing import assert_close
 
 from latentlabels.model.exact import exact_joint

@@ -35,6 +35,11 @@ def main(args: list[str] | None = None) -> int:
         return _end(f"error: {_of_system(error)}", FAILED)
     except ValueError as error:
         return _end(f"error: {error}", USAGE)
+    except (MemoryError, RuntimeError) as error:
+        # torch has no class of its own for memory that cannot be had on the CPU.
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            raise
+        return _end("error: out of memory. Ask for fewer units, chains or rows.", FAILED)
 
 
 def run() -> None:

@@ -148,6 +148,15 @@ class ModelOptions:
         str,
         _option("Model", "--hidden-layers", metavar="WIDTHS", help='The network\'s: "256,128".'),
     ] = ",".join(map(str, DEFAULTS["hidden_layers"]))
+    start: Annotated[
+        str,
+        _option(
+            "Training",
+            "--start",
+            metavar="WHERE",
+            help='Where pairwise weights start: "auxiliary", or "zero" as in the paper.',
+        ),
+    ] = DEFAULTS["start"]
     alpha_start: Annotated[
         float, _option("Training", "--alpha-start", min=0, help="The auxiliary's first weight.")
     ] = DEFAULTS["alpha_start"]
@@ -161,8 +170,16 @@ class ModelOptions:
         DEFAULTS["chains"]
     )
     sweeps: Annotated[
-        int, _option("Training", "--sweeps", min=1, help="Gibbs sweeps an update.")
+        int, _option("Training", "--sweeps", min=1, help="Gibbs sweeps an update, at most.")
     ] = DEFAULTS["sweeps"]
+    adaptive_sweeps: Annotated[
+        bool,
+        _option(
+            "Training",
+            "--adaptive-sweeps/--fixed-sweeps",
+            help="Stop sweeping once chains have forgotten their start, or never before --sweeps.",
+        ),
+    ] = DEFAULTS["adaptive_sweeps"]
     epochs: Annotated[
         int, _option("Training", "--epochs", min=1, help="Passes over the rows at most.")
     ] = DEFAULTS["epochs"]

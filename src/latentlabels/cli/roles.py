@@ -150,7 +150,11 @@ def fitted_roles(model: RobustClassifier) -> Roles:
         known = dict(provenance[PROVENANCE_KEY])
         known["noisy_forms"] = [_form(form) for form in known["noisy_forms"]]
         known["clean_form"] = known["clean_form"] and _form(known["clean_form"])
-        return Roles(**known)
+        roles = Roles(**known)
+        for names in (roles.input, roles.noisy):
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise TypeError(f"{names!r} is no list of names")  # noqa: TRY301
+        return roles
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFolderError(
             f"model.json does not describe the columns of fitting ({error!r}). Fit the model anew."

@@ -221,10 +221,11 @@ def _read_column(labels: Any) -> Column:
     if hasattr(labels, "columns") and hasattr(labels, "to_numpy"):
         if len(labels.columns) == 1:
             return _read_column(labels.to_numpy()[:, 0])
-        return _from_indicator(labels.to_numpy(), tuple(labels.columns))
+        return _from_indicator(_numbers_of(labels), tuple(labels.columns))
     if hasattr(labels, "detach"):
         labels = labels.detach().cpu().numpy()
     if isinstance(labels, list | tuple) and any(_is_cell_of_names(cell) for cell in labels):
+        _refuse_nested_indicator(labels)
         return Column([_names_of(cell, row) for row, cell in enumerate(labels)], "names")
     array = np.asarray(labels)
     if array.ndim == 1 and array.dtype == object and any(map(_is_cell_of_names, array)):
@@ -245,6 +246,31 @@ def _read_column(labels: Any) -> Column:
         "Labels are lists of names, an indicator matrix (rows, labels), a vector of classes, or a "
         f"mapping of these; got {type(labels).__name__} with {array.ndim} dimensions."
     )
+
+
+def _numbers_of(frame: Any) -> NDArray[Any]:
+    """A data frame's values; its own missing ones as NaN."""
+    try:
+        values: NDArray[Any] = frame.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError):
+        values = frame.to_numpy()
+    return values
+
+
+def _refuse_nested_indicator(cells: Sequence[Any]) -> None:
+    """Lists such as [1, 0, 1] would be taken for the names 1 and 0, which nobody means."""
+    rows = [cell for cell in cells if not _is_missing(cell)]
+    same = all(_is_cell_of_names(row) and len(row) == len(rows[0]) for row in rows)
+    if (
+        same
+        and any(len(row) > len(set(row)) for row in rows)
+        and all(isinstance(name, bool | int | np.integer) for row in rows for name in row)
+        and {name for row in rows for name in row} <= {0, 1}
+    ):
+        raise LabelError(
+            f"Lists of names were wanted, and these {len(rows[0])} zeros and ones a row look like "
+            "an indicator matrix. Pass it as an array: np.array(labels)."
+        )
 
 
 def _is_cell_of_names(cell: Any) -> bool:
@@ -270,7 +296,7 @@ def _names_of(cell: Any, row: int) -> Cell:
             f"Every row needs a list of names, row {row} has {cell!r}. "
             f"Write one label as [{cell!r}]."
         )
-    return [_plain(name) for name in cell]
+    return [plain_name(name) for name in cell]
 
 
 def _from_indicator(matrix: NDArray[Any], names: tuple[Any, ...] | None) -> Column:
@@ -288,7 +314,7 @@ def _from_indicator(matrix: NDArray[Any], names: tuple[Any, ...] | None) -> Colu
             f"got values from {np.nanmin(values):g} to {np.nanmax(values):g}."
         )
     own: tuple[Name, ...] = tuple(
-        _plain(name) for name in (names if names is not None else range(values.shape[1]))
+        plain_name(name) for name in (names if names is not None else range(values.shape[1]))
     )
     cells: list[Cell] = [
         None if missing[row] else [own[unit] for unit in np.flatnonzero(values[row])]
@@ -308,12 +334,12 @@ def _from_classes(classes: NDArray[Any]) -> Column:
                 "A class is a name or a whole number, got fractions."
             )
     cells: list[Cell] = [
-        None if _is_missing(value) else [_plain(value)] for value in classes.tolist()
+        None if _is_missing(value) else [plain_name(value)] for value in classes.tolist()
     ]
     return Column(cells, "classes")
 
 
-def _plain(name: Any) -> Name:
+def plain_name(name: Any) -> Name:
     """A name as a value that JSON keeps."""
     plain = name.item() if isinstance(name, np.generic) else name
     if _is_missing(plain) or not isinstance(plain, str | int | float | bool):

@@ -1,8 +1,8 @@
 """Tables: CSV, Parquet and JSON Lines files, read and written.
 
 A CSV does not say what its cells are. They are kept as text, so that an id 007 or a label 1.50
-stays what it is; only a column of plain whole numbers becomes numbers. An empty cell is a missing
-value.
+stays what it is; only a column of plain whole numbers becomes numbers, be they written 2 or, as
+pandas does once a cell of the column is empty, 2.0. An empty cell is a missing value.
 
 Written as CSV, a list is a JSON list, and text that a spreadsheet would run as a formula is led in
 by an apostrophe.
@@ -50,6 +50,7 @@ PARQUET_MAGIC: Final = b"PAR1"
 CSV_BLOCK: Final = 1 << 24
 JSON_LINES_AT_ONCE: Final = 10_000
 WHOLE_NUMBER: Final = r"^(0|-?[1-9][0-9]{0,17})$"
+WHOLE_FLOAT: Final = r"^(0|-?[1-9][0-9]{0,14})\.0$"
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -176,9 +177,16 @@ def _read_csv(file: BinaryIO, path: Path) -> pa.Table:
         raise _broken(path, error) from error
     for place, name in enumerate(table.column_names):
         column = table.column(place)
-        if pc.all(pc.match_substring_regex(column, WHOLE_NUMBER), min_count=1).as_py():
+        if _every(column, WHOLE_FLOAT):
+            column = pc.replace_substring(column, ".0", "")
+        if _every(column, WHOLE_NUMBER):
             table = table.set_column(place, name, column.cast(pa.int64()))
     return table
+
+
+def _every(column: pa.ChunkedArray, pattern: str) -> bool:
+    """Whether every text of a column that has some matches."""
+    return bool(pc.all(pc.match_substring_regex(column, pattern), min_count=1).as_py())
 
 
 def _read_json_lines(file: BinaryIO, path: Path) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from latentlabels.results import cleaned_table, staged, write_json, write_model
 
 METHODS: dict[Role, str] = {
     "verified_only": "verified rows only",
-    "mapped": "noisy names mapped by hand",
+    "mapped": "noisy names that are clean ones",
     "model": "latentlabels",
     "all_clean": "all labels clean",
 }
@@ -40,13 +41,23 @@ def run_demo(out: Path | None, seed: int, console: Console) -> dict[str, dict[st
     """Fit four classifiers on the embedded scenes and print what each is worth.
 
     Args:
-        out: a folder for the scenes' table, the cleaned table, the model, the scores and a picture.
+        out: a folder for the scenes' table, the cleaned table, the model, the scores and a picture;
+            those that an earlier demo left there are replaced.
         seed: of the scenes and of training.
         console: where to print.
 
     Returns:
         `test_map` of each method and `recovery_map` of the auxiliary and the model, in per cent.
     """
+    place = nullcontext() if out is None else staged(out, LEFT, overwrite=True)
+    with place as folder:
+        scores = _run(folder, seed, console)
+    if out is not None:
+        console.print(f"{out} now holds {', '.join(LEFT)}.")
+    return scores
+
+
+def _run(folder: Path | None, seed: int, console: Console) -> dict[str, dict[str, float]]:
     scenes = digit_scenes(seed=seed)
     task = scenes_task(scenes)
     console.print(
@@ -64,8 +75,8 @@ def run_demo(out: Path | None, seed: int, console: Console) -> dict[str, dict[st
     model = classifiers["model"]
     scores = demo_scores(outcomes, recovery_of_auxiliary(task, model))
     console.print(scores_table(scores))
-    if out is not None:
-        keep(out, scenes, task, model, {**scores, "seed": seed}, console)
+    if folder is not None:
+        keep(folder, scenes, task, model, {**scores, "seed": seed})
     return scores
 
 
@@ -107,12 +118,11 @@ def scores_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
 
 
 def keep(
-    out: Path,
+    folder: Path,
     scenes: Scenes,
     task: Task,
     model: RobustClassifier,
     metrics: dict[str, Any],
-    console: Console,
 ) -> None:
     """Leave the scenes, the cleaned table, the model, the scores and a picture in a folder."""
     cleaned = model.clean(task.x, task.noisy, task.readable(np.arange(len(task.x))))
@@ -123,14 +133,9 @@ def keep(
     ]
     table = scenes.to_table()
     origin = {"command": "latentlabels demo", "seed": metrics["seed"]}
-    with staged(out, LEFT, overwrite=True) as folder:
-        write_table_atomically(table, folder / "scenes.parquet", Format.PARQUET)
-        ids = table.select(["id"])
-        write_table_atomically(
-            cleaned_table(ids, cleaned), folder / "cleaned.parquet", Format.PARQUET
-        )
-        write_model(model, folder / "model", origin)
-        write_json(folder / "metrics.json", metrics)
-        title = "The first scenes whose labels were changed"
-        save_gallery(folder / "scenes.png", rows, title=title)
-    console.print(f"{out} now holds {', '.join(LEFT)}.")
+    write_table_atomically(table, folder / "scenes.parquet", Format.PARQUET)
+    result = cleaned_table(table.select(["id"]), cleaned)
+    write_table_atomically(result, folder / "cleaned.parquet", Format.PARQUET)
+    write_model(model, folder / "model", origin)
+    write_json(folder / "metrics.json", metrics)
+    save_gallery(folder / "scenes.png", rows, title="The first scenes whose labels were changed")

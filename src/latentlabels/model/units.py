@@ -5,8 +5,8 @@ A layer of units is an exponential family on vectors of 0 and 1: with natural pa
     p(s) = exp(η · s − A(η)),        E[s] = ∇A(η).
 
 Everything the model needs of a label is A (`log_partition`), the mean, a draw, and, where it is
-small, the list of all states. The logistic function and the softmax appear in this module and
-nowhere else.
+small, the list of all states. Nothing else says what a layer's mean is, but for the fused kernel,
+which is held against this module state by state.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from lightning.pytorch.callbacks import (
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from latentlabels.errors import LatentLabelsError
 from latentlabels.model.marginal import is_tractable
 from latentlabels.objective import ExactPhase, NegativePhase, PersistentGibbs
 from latentlabels.robust_model import RobustModel
@@ -82,6 +83,9 @@ def train(
         progress: whether to show a progress bar.
         checkpoints: a folder for Lightning's checkpoints of the best and the last epoch; a
             temporary one by default.
+
+    Raises:
+        LatentLabelsError: training has diverged.
     """
     exact = is_tractable(model.crf)
     history = History(negative_phase="exact" if exact else "gibbs")
@@ -115,12 +119,21 @@ def train(
             )
         saved = torch.load(best.best_model_path, weights_only=True)
         module.load_state_dict(saved["state_dict"])
+        _require_finite(model, settings)
         history.best_epoch = int(saved["epoch"])
     # α as it stood at the end of the epoch that was kept: q is the posterior those weights were
     # trained with.
     model.alpha = settings.alpha.at(history.best_epoch + 1)
     model.eval()
     return history
+
+
+def _require_finite(model: RobustModel, settings: TrainingSettings) -> None:
+    if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
+        raise LatentLabelsError(
+            "Training has diverged: a weight is NaN or infinite. Lower learning_rate "
+            f"({settings.learning_rate:g}) or crf_learning_rate ({settings.crf_learning_rate:g})."
+        )
 
 
 def _checkpoint(folder: Path, *, validated: bool) -> ModelCheckpoint:
