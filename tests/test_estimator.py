@@ -325,7 +325,10 @@ NAN[3, 1], INFINITY[3, 1] = np.nan, np.inf
         ({"auxiliary": np.ones((3, 3))}, {}, "probabilities that sum to one"),
         ({"start": "middle"}, {}, 'start is "auxiliary" or "zero", got \'middle\''),
         ({"hidden": 2, "pairwise": False}, {}, "no use for hidden units"),
-        ({"hidden": -1}, {}, "at least 0, got -1"),
+        ({"hidden": -1}, {}, "hidden is a number from 0 upwards, got -1"),
+        ({"epochs": 0}, {}, "epochs is a number from 1 upwards, got 0"),
+        ({"learning_rate": float("nan")}, {}, "learning_rate is a number from 0 to 1e"),
+        ({"hidden_layers": 8}, {}, "hidden_layers is a tuple of whole numbers above zero"),
         ({"alpha_start": np.inf}, {}, "alpha falls from start to end"),
         ({"alpha_start": 0.0}, {}, "alpha falls from start to end"),
         ({"chains": 0}, {}, "at least one chain"),
@@ -350,3 +353,33 @@ def test_labels_of_another_kind_are_refused(of_classes: RobustClassifier) -> Non
     ):
         with pytest.raises(LatentLabelsError):
             call()
+
+
+def test_what_silently_meant_something_else_is_refused() -> None:
+    model = RobustClassifier(**QUICK).fit(TAGS.x, TAGS.noisy, TAGS.clean)
+    for noisy in (TAGS.noisy[:, :2], np.hstack([TAGS.noisy, TAGS.noisy])):
+        with pytest.raises(LabelError, match="columns, the model knows 3"):
+            model.clean(TAGS.x, noisy)
+    with pytest.raises(LabelError, match="look like an indicator matrix"):
+        RobustClassifier(**QUICK).fit(TAGS.x, TAGS.noisy.tolist(), TAGS.clean)
+
+
+def test_training_that_diverges_is_told() -> None:
+    with pytest.raises(LatentLabelsError, match="has diverged"):
+        RobustClassifier(**{**QUICK, "learning_rate": 1e6, "epochs": 5}).fit(
+            1e6 * TAGS.x, TAGS.noisy, TAGS.clean
+        )
+
+
+def test_validation_rows_without_a_label_choose_nothing() -> None:
+    model = RobustClassifier(**{**QUICK, "epochs": 3})
+    model.fit(TAGS.x, TAGS.noisy, TAGS.clean, validation=(TAGS.x[:5], np.zeros((5, 3), int)))
+    assert len(model.history_.epochs) == 3
+
+
+def test_a_label_that_fitting_did_not_see_is_no_error_in_a_score() -> None:
+    noisy, clean = (names_of(labels, "abc") for labels in (TAGS.noisy, TAGS.clean))
+    model = RobustClassifier(**QUICK).fit(TAGS.x, noisy, clean)
+    truth = names_of(TAGS.truth, "abc")
+    more = [[*cell, "rare"] for cell in truth]
+    assert model.score(TAGS.x, more) == model.score(TAGS.x, truth)

@@ -295,3 +295,12 @@ class TestAdaptiveSweeps:
     def test_a_schedule_of_few_sweeps_is_kept(self) -> None:
         assert self.sweeps_after(20, weight=0.0, most=2) == 2
         assert self.sweeps_after(20, weight=12.0, most=2) == 2
+
+
+def test_verified_has_to_be_booleans() -> None:
+    model = EVERY_MODEL["bits to bits, pairs"]
+    noisy, clean = model.labels(2)
+    loss = RobustLoss(model.crf(), model.auxiliary(), ExactPhase())
+    for verified in (torch.ones(2, dtype=torch.uint8), torch.zeros(0, dtype=torch.bool)):
+        with pytest.raises(ValueError, match="verified is a boolean for each row"):
+            loss(model.potentials(2), torch.arange(2), noisy, clean, verified)

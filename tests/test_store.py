@@ -151,12 +151,12 @@ def test_settings_and_provenance_come_back(tmp_path: Path) -> None:
     assert RobustClassifier.load(tmp_path / "again").provenance_ == back.provenance_
 
 
-def test_what_is_no_json_value_is_left_out_of_the_settings(tmp_path: Path) -> None:
+def test_settings_come_back_as_far_as_json_can_hold_them(tmp_path: Path) -> None:
     auxiliary = Auxiliary(Bernoulli(3), Bernoulli(3), torch.zeros(3), torch.eye(3))
     made = fitted("indicator", auxiliary=auxiliary, checkpoints=tmp_path / "checkpoints")
     made.save(tmp_path / "model")
     back = RobustClassifier.load(tmp_path / "model")
-    assert (back.auxiliary, back.checkpoints) == ("auto", None)
+    assert (back.auxiliary, back.checkpoints) == ("auto", str(tmp_path / "checkpoints"))
     np.testing.assert_array_equal(back.predict_proba(TAGS.x), made.predict_proba(TAGS.x))
 
 
@@ -219,10 +219,14 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "other layers": (edited(architecture__hidden_layers=[9]), "damaged: RuntimeError"),
     "more hidden units": (edited(architecture__hidden=2), "damaged: RuntimeError"),
     "negative inputs": (edited(architecture__inputs=-4), "damaged: RuntimeError"),
+    "settings of another version": (edited(settings={"colour": "red"}), "does not know: .'colour'"),
+    "settings that are none": (edited(settings=[1]), "settings is no object"),
+    "provenance that is none": (edited(provenance=[1]), "provenance is no object"),
+    "no number": (edited(alpha=-1.0), "alpha or seed is out of range"),
     "an unknown entry": (edited(architecture__colour="red"), "damaged: TypeError"),
     "fewer labels": (
         edited(clean=[{"column": "", "exclusive": False, "names": ["x"]}]),
-        "damaged: RuntimeError",
+        "vocabulary.json has other clean names than model.json",
     ),
     "a label twice": (
         edited(clean=[{"column": "", "exclusive": False, "names": ["x", "x", "y"]}]),

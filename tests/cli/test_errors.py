@@ -404,6 +404,20 @@ def test_what_a_terminal_would_act_on_is_escaped(tmp_path: Path, capsys: Said, t
     )
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: ...")]
+)
+def test_too_little_memory_is_told(
+    tmp_path: Path, table: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def allocates(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("latentlabels.cli.app.read_table", allocates)
+    arguments = ["clean", str(table), *COLUMNS, "--out", str(tmp_path / "run")]
+    assert "out of memory" in fails(capsys, arguments, 1)
+
+
 def test_a_mistake_of_ours_is_not_hidden(
     tmp_path: Path, table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,7 +87,7 @@ def test_sizes_and_ranges(scenes: Scenes) -> None:
         600,
         900,
     ]
-    assert scenes.verified.sum() == 585
+    assert scenes.verified.sum() == 900
     assert set().union(*scenes.tags) == set(TAGS)
     assert len(set(TAGS)) == len(TAGS)
     assert 35 <= len(TAGS) <= 45
@@ -235,7 +235,7 @@ def test_the_table_holds_the_scenes(scenes: Scenes) -> None:
     assert tuple(last["tags"]) == scenes.tags[-1]
     assert tuple(last["labels"]) == scenes.labels[-1]
     assert (last["verified"], last["split"]) == (False, "test")
-    assert sum(table["verified"].to_pylist()) == 585
+    assert sum(table["verified"].to_pylist()) == 900
 
 
 @pytest.mark.parametrize(

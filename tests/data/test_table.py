@@ -111,6 +111,15 @@ def test_a_csv_keeps_what_looks_like_a_number(tmp_path: Path) -> None:
     ]
 
 
+def test_whole_numbers_that_pandas_wrote_beside_an_empty_cell_are_whole(tmp_path: Path) -> None:
+    """So a class is called the same in the column of noisy and in that of clean labels."""
+    path = written(tmp_path / "t.csv", "noisy,clean,x\n2,2.0,1.0\n0,,2.5\n10,10.0,0.0\n")
+    table = read_table(path)
+    assert table["noisy"].to_pylist() == [2, 0, 10]
+    assert table["clean"].to_pylist() == [2, None, 10]
+    assert table["x"].to_pylist() == ["1.0", "2.5", "0.0"]
+
+
 def test_a_csv_may_hold_a_byte_order_mark_quotes_and_long_lines(tmp_path: Path) -> None:
     vector = " ".join(["0.123456789"] * 200_000)
     content = f'\ufeffid,x,note\n1,{vector},"two\nlines, quoted ""so"""\n'

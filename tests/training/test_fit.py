@@ -242,11 +242,14 @@ def test_labels_are_inferred_without_dropout(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("hidden", [0, 13], ids=["exact", "gibbs"])
-def test_randomness_is_the_seeds_and_nobody_elses(hidden: int) -> None:
+def test_randomness_is_the_seeds_and_nobody_elses(
+    hidden: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Same seed, same weights, whatever the state of the global generators; and they stay."""
     gibbs = GibbsSchedule(chains=2, sweeps=2)
     settings = replace(SETTINGS, epochs=1, gibbs=gibbs)
     model = replace(MODEL, hidden=hidden)
+    monkeypatch.setattr("latentlabels.training.fit.is_tractable", lambda _: not hidden)
     found = []
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -262,10 +265,14 @@ def test_randomness_is_the_seeds_and_nobody_elses(hidden: int) -> None:
     assert not torch.equal(weights(other), found[0])
 
 
-def test_sweeps_are_told_where_the_negative_phase_is_sampled() -> None:
+def test_sweeps_are_told_where_the_negative_phase_is_sampled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("latentlabels.training.fit.is_tractable", lambda _: False)
     settings = replace(SETTINGS, epochs=1, gibbs=GibbsSchedule(chains=2, sweeps=4))
     history = fitted(settings=settings, model=replace(MODEL, hidden=13)).history
     assert history.epochs[0]["sweeps"] == 4
+    monkeypatch.undo()
     assert "sweeps" not in fitted(settings=settings).history.epochs[0]
 
 

@@ -168,7 +168,7 @@ class Placed:
     left: int
 
 
-def digit_scenes(rows: int = 6000, *, verified: float = 0.13, seed: int = 0) -> Scenes:
+def digit_scenes(rows: int = 6000, *, verified: float = 0.20, seed: int = 0) -> Scenes:
     """Scenes of handwritten digits, tagged as the module's docstring tells.
 
     The same arguments give the same scenes. `verified` chooses rows and changes nothing else, and

@@ -263,9 +263,9 @@ def _refuse_nested_indicator(cells: Sequence[Any]) -> None:
     same = all(_is_cell_of_names(row) and len(row) == len(rows[0]) for row in rows)
     if (
         same
-        and any(len(row) > len(set(row)) for row in rows)
         and all(isinstance(name, bool | int | np.integer) for row in rows for name in row)
-        and {name for row in rows for name in row} <= {0, 1}
+        and {int(name) for row in rows for name in row} <= {0, 1}
+        and any(len(row) > len(set(row)) for row in rows)
     ):
         raise LabelError(
             f"Lists of names were wanted, and these {len(rows[0])} zeros and ones a row look like "
