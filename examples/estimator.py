@@ -1,4 +1,4 @@
-"""The estimator: digit scenes with tags, a tenth of them verified."""
+"""The estimator: digit scenes with tags, a few of them verified."""
 
 from latentlabels import RobustClassifier
 from latentlabels.data.digits import digit_scenes
