@@ -16,7 +16,12 @@ myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {
+    "members": True,
+    "show-inheritance": True,
+    # Made by scikit-learn, with references into its own documentation.
+    "exclude-members": "set_fit_request, set_score_request",
+}
 # Overrides of Lightning's and scikit-learn's methods would bring those projects' texts along.
 autodoc_inherit_docstrings = False
 autodoc_member_order = "bysource"

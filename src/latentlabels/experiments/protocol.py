@@ -44,7 +44,7 @@ class Task:
     x: NDArray[np.float32]
     noisy: Cells
     clean: Cells
-    split: NDArray[np.str_]
+    split: NDArray[Any]
     verified: NDArray[np.bool_]
 
     def rows(self, split: str) -> NDArray[np.intp]:
