@@ -41,10 +41,12 @@ CleanOption = Annotated[
     str | None, _column("--clean", help="Clean labels; a row with an empty cell is not verified.")
 ]
 VerifiedOption = Annotated[
-    str | None, _column("--verified", help="Training rows whose clean labels may be read; the rest score.")
+    str | None,
+    _column("--verified", help="Training rows whose clean labels may be read; the rest score."),
 ]
 SplitOption = Annotated[
-    str | None, _column("--split", help="train, validation, test: validation rows choose the epoch, test rows score.")
+    str | None,
+    _column("--split", help="train, validation (chooses the epoch), or test (scores)."),
 ]
 DelimiterOption = Annotated[
     str | None,
