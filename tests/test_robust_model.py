@@ -137,8 +137,8 @@ def test_the_start_gives_noisy_units_about_their_frequency(model: SmallModel) ->
 
 
 def test_gibbs_predictions_come_from_the_seed_and_the_row() -> None:
-    """A latent layer too large to list: the same whatever batch a row comes in."""
-    model = SmallModel(Bernoulli(4), Joint([Bernoulli(13), Categorical(3)]), hidden=2)
+    """Layers too large to list: the same whatever batch a row comes in."""
+    model = SmallModel(Bernoulli(13), Joint([Bernoulli(13), Categorical(3)]), hidden=2)
     made, x = robust(model), torch.arange(ROWS)
     whole = made.predict_mean(x, x)
     assert_close(made.predict_mean(x[2:], x[2:]), whole[2:])
