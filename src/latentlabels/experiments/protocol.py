@@ -166,9 +166,9 @@ def names_in_common(task: Task) -> int:
 
 
 def paper_methods(hidden: int, settings: Mapping[str, Any]) -> list[Method]:
-    """The variants of the paper's Figure 2 and α = 0, as the paper trains them on COCO.
+    """The variants of the paper's Figure 2 and α = 0, from W = 0, without an average of weights.
 
-    That is for the 11 epochs in which α falls, from W = 0, and without an average of weights.
+    They are trained for the 11 epochs in which α falls. The length is our choice, not the paper's.
 
     Args:
         hidden: hidden units, where a variant has them.
