@@ -15,3 +15,11 @@ class LabelError(LatentLabelsError):
 
 class ModelFolderError(LatentLabelsError):
     """A model's folder is incomplete, damaged or of another version."""
+
+
+class InputError(LatentLabelsError):
+    """An example that cannot be used; the message is a short reason, without the row."""
+
+
+class BackboneError(LatentLabelsError):
+    """A backbone cannot be had: unknown, not at hand, or its weights do not fit."""
