@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,8 @@ def _read_release(folder: Path, name: str) -> Release:
 
 def words_of(caption: str) -> Caption:
     """The runs of letters in a text, in lower case."""
-    return tuple(WORD.findall(caption.lower()))
+    # Millions of words, of which a few thousand differ: each is kept once.
+    return tuple(sys.intern(word) for word in WORD.findall(caption.lower()))
 
 
 def _image_files(document: dict[str, Any], path: Path, pictures: Path) -> dict[int, Path]:
