@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from latentlabels.data.texts import read_text
 from latentlabels.errors import BackboneError
-from latentlabels.network.encoders import CUSTOM, Encoder, EncoderSpec
+from latentlabels.network.encoders import CUSTOM, Encoder, EncoderSpec, evaluating
 from latentlabels.network.quiet import quiet
 
 TRANSFORM_VERSION: Final = 1
@@ -82,11 +82,9 @@ class TextEncoder(Encoder):
         return repr(self.model)
 
     def _features(self) -> int:
-        training = self.training
-        self.eval()
-        with torch.inference_mode():
+        """How many there are, by a dry run."""
+        with evaluating(self), torch.inference_mode():
             output = self(self.prepare(b"text")[None].to(self.device))
-        self.train(training)
         return int(output.shape[1])
 
 
