@@ -25,7 +25,7 @@ MOST_PIXELS: Final = 100_000_000
 """An image with more is refused before it is decoded: 300 MB in RGB."""
 MOST_BYTES: Final = 2**30
 """A file with more is refused before it is read."""
-FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """What is decoded. Pillow's other decoders, some of which start programs, stay out of reach."""
 
 # Pixels that came without a file: this mark, width and height, then RGB row by row.
@@ -60,11 +60,10 @@ def read_content(cell: Any) -> bytes:
         cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
     if cell is None or (isinstance(cell, float) and np.isnan(cell)):
         raise InputError("is empty")
+    if isinstance(cell, (str, bytes, bytearray, memoryview)) and not cell:
+        raise InputError("is empty")
     if isinstance(cell, (bytes, bytearray, memoryview)):
-        content = bytes(cell)
-        if not content:
-            raise InputError("is empty")
-        return content
+        return bytes(cell)
     if isinstance(cell, (str, os.PathLike)):
         return _read_file(cell)
     if isinstance(cell, np.ndarray):
@@ -103,13 +102,7 @@ def decode_image(content: bytes) -> Image.Image:
 
 def _read_file(path: str | os.PathLike[str]) -> bytes:
     try:
-        found = Path(path).stat()
-        if stat.S_ISDIR(found.st_mode):
-            raise InputError("is a folder")
-        if not stat.S_ISREG(found.st_mode):
-            raise InputError("is no regular file")
-        if found.st_size > MOST_BYTES:
-            raise InputError(f"file larger than {MOST_BYTES >> 20} MB")
+        _require_file(Path(path).stat())
         content = Path(path).read_bytes()
     except InputError:
         raise
@@ -117,10 +110,20 @@ def _read_file(path: str | os.PathLike[str]) -> bytes:
         raise InputError("no such file") from None
     except (OSError, ValueError) as error:
         # A path may also be too long, hold a zero byte, or be forbidden.
-        raise InputError(f"cannot be read: {_first_line(error)}") from None
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"cannot be read: {reason}") from None
     if not content:
         raise InputError("empty file")
     return content
+
+
+def _require_file(found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise InputError("is a folder")
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError("is no regular file")
+    if found.st_size > MOST_BYTES:
+        raise InputError(f"file larger than {MOST_BYTES >> 20} MB")
 
 
 def _from_array(values: NDArray[Any]) -> Image.Image:
@@ -226,8 +229,3 @@ def _upright(image: Image.Image, source: Image.Image) -> Image.Image:
         return image
     turn = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return image if turn is None else image.transpose(turn)
-
-
-def _first_line(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return text.splitlines()[0] if text else type(error).__name__

@@ -240,7 +240,7 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def _advance(what: str, rows: int, shown: bool) -> Iterator[Any]:
-    """A function that moves the bar on; the bar is gone when all is done."""
+    """A bar on the standard error stream, and the function that moves it on."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

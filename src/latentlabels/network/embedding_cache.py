@@ -13,6 +13,7 @@ import uuid
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -56,7 +57,7 @@ class EmbeddingCache:
     def get(self, keys: Sequence[bytes]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
         """Which keys there are, (keys,), and their vectors, (keys, features), zero for the others.
 
-        A shard that turns out to be damaged counts as not there.
+        A shard that turns out to be damaged counts as not there, and is deleted.
         """
         found = np.zeros(len(keys), dtype=np.bool_)
         vectors = np.zeros((len(keys), self.features), dtype=np.float32)
@@ -121,13 +122,16 @@ class EmbeddingCache:
                 keys = shard.get_tensor("keys")
                 values = shard.get_slice("vectors")
                 shape, kind = values.get_shape(), values.get_dtype()
-        except (SafetensorError, OSError) as error:
-            self._ignore(path, str(error))
+        except OSError as error:
+            self._ignore(path, error)
+            return
+        except SafetensorError as error:
+            self._remove(path, str(error))
             return
         if keys.dtype != np.uint8 or keys.ndim != 2 or keys.shape[1] != KEY_BYTES:
-            self._ignore(path, f"its keys are {keys.dtype} {keys.shape}")
+            self._remove(path, f"its keys are {keys.dtype} {keys.shape}")
         elif kind != "F32" or list(shape) != [len(keys), self.features]:
-            self._ignore(path, f"its vectors are {kind} {tuple(shape)}")
+            self._remove(path, f"its vectors are {kind} {tuple(shape)}")
         else:
             self._index(path, [key.tobytes() for key in keys])
 
@@ -145,20 +149,30 @@ class EmbeddingCache:
         values: NDArray[np.float32] | None = None
         try:
             values = load_file(path)["vectors"]
-        except (SafetensorError, OSError, KeyError) as error:
-            self._ignore(path, str(error))
+        except OSError as error:
+            self._ignore(path, error)
+        except (SafetensorError, KeyError) as error:
+            self._remove(path, str(error))
         if values is not None and not np.isfinite(values).all():
-            self._ignore(path, "it holds values that are not finite")
+            self._remove(path, "it holds values that are not finite")
             values = None
         self._open[number] = values
         if len(self._open) > OPEN_SHARDS:
             self._open.popitem(last=False)
         return values
 
-    def _ignore(self, path: Path, why: str) -> None:
+    def _ignore(self, path: Path, error: OSError) -> None:
         warnings.warn(
-            f"The kept embeddings in {path} are damaged and computed again: {why}. Delete the file "
-            "to be rid of this warning.",
+            f"The kept embeddings in {path} cannot be read and are computed again: {error}.",
+            stacklevel=4,
+        )
+
+    def _remove(self, path: Path, why: str) -> None:
+        """Put a damaged shard out of the way of what will be computed in its place."""
+        with suppress(OSError):
+            path.unlink()
+        warnings.warn(
+            f"The kept embeddings in {path} were damaged and are computed again: {why}.",
             stacklevel=4,
         )
 

@@ -258,9 +258,7 @@ def _unknown(name: str) -> BackboneError:
     )
 
 
-def _random_crop(
-    height: int, width: int, rng: torch.Generator
-) -> tuple[int, int, int, int, bool]:
+def _random_crop(height: int, width: int, rng: torch.Generator) -> tuple[int, int, int, int, bool]:
     """Top, left, height and width of a random part of an image, and whether it is mirrored."""
     area, aspect, vertical, horizontal, mirror = torch.rand(5, generator=rng).tolist()
     share = AREA[0] + (AREA[1] - AREA[0]) * area

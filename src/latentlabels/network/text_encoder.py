@@ -22,7 +22,7 @@ MOST_TOKENS: Final = 256
 INSTALL: Final = "Texts need sentence-transformers: pip install 'latentlabels[text]'."
 LOCAL_FOLDER: Final = (
     "On a machine with a network it is fetched once and kept in the hub's cache. Without one, give "
-    "a local folder as the name: one that sentence-transformers saved, with model.safetensors in it."
+    "a local folder as the name, one that sentence-transformers saved with its model.safetensors."
 )
 
 

@@ -75,7 +75,7 @@ def _pickle(file: Path) -> BackboneError:
     target = file.with_suffix(".safetensors")
     return BackboneError(
         f"{str(file)!r} is a pickle, which can run code when it is read, so it is not read here. "
-        "Convert it once, where you trust it: python -c \"import torch; from safetensors.torch "
+        'Convert it once, where you trust it: python -c "import torch; from safetensors.torch '
         f"import save_file; state = torch.load('{file}', map_location='cpu', weights_only=True); "
         "save_file({k: v.contiguous() for k, v in state.get('state_dict', state).items()}, "
         f"'{target}')\""
