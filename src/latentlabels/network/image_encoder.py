@@ -163,6 +163,7 @@ def build_image_encoder(spec: EncoderSpec, module: nn.Module | None) -> ImageEnc
     if spec.name == CUSTOM:
         return _custom(spec, module)
     try:
+        import timm  # noqa: F401
         from timm.data import resolve_data_config
     except ImportError:
         raise BackboneError(INSTALL) from None
