@@ -28,14 +28,20 @@ PICTURE[:5, :8] = 255, 0, 0
 PICTURE[5:, :8] = 0, 255, 0
 PICTURE[:5, 8:] = 0, 0, 255
 PICTURE[5:, 8:] = 255, 255, 0
-SIZED = {"JPEG": {"quality": 95}, "PNG": {}, "WEBP": {"lossless": True}, "GIF": {}, "BMP": {}}
-FORMATS = [*SIZED, "TIFF", "PPM"]
+OPTIONS: dict[str, dict[str, object]] = {
+    "JPEG": {"quality": 95},
+    "PNG": {},
+    "WEBP": {"lossless": True},
+    "GIF": {},
+    "BMP": {},
+}
+FORMATS = [*OPTIONS, "TIFF", "PPM"]
 
 
 def encoded(image: Image.Image | NDArray[np.uint8], form: str = "PNG", **options: object) -> bytes:
     made = image if isinstance(image, Image.Image) else Image.fromarray(image)
     file = io.BytesIO()
-    made.save(file, form, **(SIZED.get(form, {}) | options))
+    made.save(file, form, **(OPTIONS.get(form, {}) | options))
     return file.getvalue()
 
 
@@ -202,7 +208,7 @@ def test_formats_that_are_not_photos_stay_closed() -> None:
 def test_a_bomb_is_refused_before_it_is_decoded(
     size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = []
+    loaded: list[Image.Image] = []
     monkeypatch.setattr(Image.Image, "load", loaded.append)
     with pytest.raises(InputError, match=r"^has more than 100 million pixels$"):
         decode_image(png_that_claims(*size))

@@ -38,12 +38,12 @@ class Maps(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, 5, 3, stride=2), nn.BatchNorm2d(5), nn.Dropout(0.5)
-        )
+        self.convolution = nn.Conv2d(3, 5, 3, stride=2)
+        self.norm = nn.BatchNorm2d(5)
+        self.dropout = nn.Dropout(0.5)
 
     def forward(self, batch: Tensor) -> Tensor:
-        maps: Tensor = self.layers(batch)
+        maps: Tensor = self.dropout(self.norm(self.convolution(batch)))
         return maps
 
 
@@ -126,8 +126,8 @@ def test_the_features_are_the_models_without_its_classifier(
     encoder = build_encoder(dataclasses.replace(TINY, weights=str(weights)))
     batch = torch.randn(2, 3, 32, 32)
     with evaluating(full_model), evaluating(encoder), torch.inference_mode():
-        full = full_model.forward_head(full_model.forward_features(batch), pre_logits=True)
-        assert_close(encoder(batch), full)
+        scores = full_model(batch)
+        assert_close(full_model.get_submodule("fc")(encoder(batch)), scores)
 
 
 def test_weights_without_classifier_or_counts_of_batches_fit(
@@ -246,7 +246,7 @@ def test_a_modules_feature_maps_are_averaged() -> None:
     encoder = custom(module)
     assert encoder.features == 5
     assert module.training, "the dry run leaves the mode as it was"
-    assert not module.layers[1].num_batches_tracked
+    assert not module.norm.num_batches_tracked
     batch = torch.randn(2, 3, 16, 16)
     with evaluating(encoder):
         assert_close(encoder(batch), module(batch).mean((2, 3)))
@@ -360,10 +360,10 @@ def test_the_fingerprint_knows_what_decides_the_features() -> None:
     assert base != custom(nn.Sequential(module, nn.ReLU())).fingerprint()
     assert base != custom(nn.Sequential(module, nn.GELU())).fingerprint()
     with torch.no_grad():
-        module.layers[0].weight[0, 0, 0, 0] += 1e-6
+        module.convolution.weight[0, 0, 0, 0] += 1e-6
     changed = custom(module).fingerprint()
     assert base != changed
-    module.layers[1].running_mean += 1
+    module.norm.running_var *= 2
     assert changed != custom(module).fingerprint()
 
 
@@ -375,7 +375,7 @@ def test_the_transform_key_is_json() -> None:
 def test_trying_precisions_changes_nothing() -> None:
     module = Maps()
     encoder = custom(module)
-    module.layers[2].eval()
+    module.dropout.eval()
     batch = torch.randn(3, 3, 16, 16)
     encoder(batch).sum().backward()
     weights = list(encoder.parameters())
