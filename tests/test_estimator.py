@@ -278,7 +278,7 @@ def test_every_variant_of_the_model_is_a_setting() -> None:
     assert fitted(TAGS, alpha_start=0.0, alpha_end=0.0).model_.alpha == 0
     # One epoch of a fall that takes ten.
     assert fitted(TAGS, alpha_start=8.0, alpha_end=1.0).model_.alpha == pytest.approx(7.3)
-    assert len(fitted(TAGS, hidden_layers=()).model_.network.backbone) == 1
+    assert len(list(fitted(TAGS, hidden_layers=()).model_.network.backbone.children())) == 1
 
 
 @pytest.mark.parametrize("adaptive", [True, False])

@@ -10,6 +10,7 @@ from tests.small_tables import table_of_classes
 
 from latentlabels.data.labels import LabelSpace, Vocabulary, read_columns
 from latentlabels.errors import LabelError
+from latentlabels.network.examples import Vectors
 from latentlabels.preparation import (
     FEWEST_VALIDATION_ROWS,
     Prepared,
@@ -19,20 +20,26 @@ from latentlabels.preparation import (
     read_labels,
     verified_rows,
 )
+from latentlabels.training.rows import Rows
 
 ANIMALS = LabelSpace(("",), (Vocabulary(("cat", "dog", "owl"), exclusive=False),))
 CLASSES = LabelSpace(("",), (Vocabulary(("cat", "dog", "owl"), exclusive=True),))
+
+
+def numbers(rows: Rows) -> np.ndarray:
+    """The numbers that the examples of some rows are."""
+    return rows.x.batch(np.arange(len(rows))).numpy().ravel()
 
 
 def prepared(noisy: Any, clean: Any, validation: Any = None, **options: Any) -> Prepared:
     """`prepare` on examples that number the rows; those of validation count down from −1."""
     columns = read_columns(clean)
     known = verified_rows(columns, options.pop("verified", None))
-    x = np.arange(len(known), dtype=np.float32)[:, None]
+    x = Vectors(np.arange(len(known), dtype=np.float32)[:, None])
     held_out = None
     if validation is not None:
         numbers = -1 - np.arange(len(validation), dtype=np.float32)
-        held_out = (numbers[:, None], read_columns(validation))
+        held_out = (Vectors(numbers[:, None]), read_columns(validation))
     settings: dict[str, Any] = {
         "noisy_labels": None,
         "clean_labels": None,
@@ -137,7 +144,7 @@ def test_vocabularies_of_several_columns_are_given_by_name() -> None:
 def test_validation_rows_are_those_with_a_label() -> None:
     found = prepared([["a"], []], [["x"], None], validation=[["x"], None, []])
     assert found.validation is not None
-    assert found.validation.x.ravel().tolist() == [-1, -3]
+    assert numbers(found.validation).tolist() == [-1, -3]
     assert found.validation.clean.toarray().tolist() == [[1], [0]]
     assert found.rows.verified.tolist() == [True, False]
     assert prepared([["a"], []], [["x"], None], validation=[None, None]).validation is None
@@ -151,7 +158,7 @@ def test_verified_rows_are_held_out_to_choose_the_epoch() -> None:
         for seed in (1, 1, 2)
     )
     assert one.validation is not None
-    held_out = one.validation.x.ravel().astype(int)
+    held_out = numbers(one.validation).astype(int)
     assert len(held_out) == 30
     assert table.verified[held_out].all()
     assert one.rows.verified.sum() == 90
@@ -162,8 +169,8 @@ def test_verified_rows_are_held_out_to_choose_the_epoch() -> None:
     assert not one.validation.noisy.nnz
     assert again.validation is not None
     assert other.validation is not None
-    np.testing.assert_array_equal(again.validation.x, one.validation.x)
-    assert set(other.validation.x.ravel()) != set(one.validation.x.ravel())
+    np.testing.assert_array_equal(numbers(again.validation), numbers(one.validation))
+    assert set(numbers(other.validation)) != set(numbers(one.validation))
 
 
 @pytest.mark.parametrize(("fraction", "held_out"), [(0.0, False), (0.19, False), (0.2, True)])

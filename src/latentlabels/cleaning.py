@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -23,7 +24,10 @@ class CleanedLabels:
         removed: given, known to the clean vocabulary, and not proposed.
         verified: rows whose clean labels were known: what is proposed is what was verified,
             (rows,).
-        probabilities: E_q[ŷ | x, y] of every clean label, 0 or 1 on verified rows, (rows, clean).
+        probabilities: E_q[ŷ | x, y] of every clean label, 0 or 1 on verified rows, NaN on skipped
+            rows that are not verified, (rows, clean).
+        skipped: why the example of a row could not be used, by row. Without a verified label such
+            a row has no proposal.
     """
 
     names: tuple[Name, ...]
@@ -33,6 +37,7 @@ class CleanedLabels:
     removed: list[list[Name]]
     verified: NDArray[np.bool_]
     probabilities: NDArray[np.float32]
+    skipped: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.given)
@@ -50,6 +55,7 @@ def clean_labels(
     probabilities: NDArray[np.float32],
     known: NDArray[np.float32],
     verified: NDArray[np.bool_],
+    skipped: Mapping[int, str] | None = None,
 ) -> CleanedLabels:
     """Turn posterior means into proposals.
 
@@ -59,12 +65,20 @@ def clean_labels(
         probabilities: posterior means, (rows, clean).
         known: clean states, (rows, clean); read on verified rows only.
         verified: which rows those are, (rows,).
+        skipped: why rows were not looked at, by row.
     """
     probabilities = np.where(verified[:, None], known, probabilities).astype(np.float32)
-    states = space.units.mode(torch.from_numpy(probabilities)).numpy()
+    states = space.units.mode(torch.from_numpy(np.nan_to_num(probabilities))).numpy()
     proposed = space.decode(states)
+    unknown = [bool(missing) for missing in np.isnan(probabilities).any(1)]
+    for row in np.flatnonzero(unknown):
+        proposed[row] = []
     vocabulary = set(space.names)
-    pairs = list(zip(given, proposed, strict=True))
+    # Where nothing is proposed since nothing is known, nothing changes.
+    pairs = [
+        ([], []) if missing else (old, new)
+        for old, new, missing in zip(given, proposed, unknown, strict=True)
+    ]
     return CleanedLabels(
         names=space.names,
         given=given,
@@ -73,6 +87,7 @@ def clean_labels(
         removed=[[name for name in _without(old, new) if name in vocabulary] for old, new in pairs],
         verified=verified,
         probabilities=probabilities,
+        skipped=skipped or {},
     )
 
 

@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentlabels.cleaning import CleanedLabels, clean_labels
-from latentlabels.data.labels import (
-    Cell,
-    Column,
-    Form,
-    LabelSpace,
-    Name,
-    Vocabulary,
-    encode,
-    present,
-)
-from latentlabels.errors import LabelError, LatentLabelsError, ModelFolderError
+from latentlabels.data.labels import Name, encode, present
+from latentlabels.errors import InputError, LabelError, ModelFolderError
 from latentlabels.evaluation.metrics import score
 from latentlabels.fitting import ModelSettings, fit_model
+from latentlabels.inputs import EncodedInputs, Usable, new_encoder, same_encoder, usable_vectors
 from latentlabels.model.posterior import Auxiliary
 from latentlabels.model.schedule import AlphaSchedule, GibbsSchedule
+from latentlabels.network.examples import in_batches
+from latentlabels.network.potentials import encoder_in
+from latentlabels.parameters import check_parameters
 from latentlabels.preparation import (
     clean_states,
+    given_names,
+    in_form,
     noisy_states,
+    nothing_verified,
     prepare,
     read_labels,
+    require_widths,
+    take_rows,
     verified_rows,
 )
-from latentlabels.store import StoredModel, as_json, load_model, save_model
-from latentlabels.training.fit import BATCH
+from latentlabels.store import StoredModel, Tune, as_json, load_model, save_model
 from latentlabels.training.settings import TrainingSettings
+
+HIDDEN_LAYERS: Final = (512, 512)
 
 
 class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -49,6 +49,26 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     `docs/notation.md`.
 
     Args:
+        input_kind: what examples are: "vector", numbers; "image", paths, encoded bytes, Hugging
+            Face images, Pillow images or arrays of pixels; or "text".
+        backbone: for images a timm model, for texts a sentence-transformers model or its folder, by
+            name; or a module of one's own, from a batch of images (batch, 3, size, size) or of
+            vectors to features, which is copied and trained. None for a small default model, or for
+            vectors.
+        weights: a safetensors file with weights for the timm model; by default those that its
+            makers trained.
+        pretrained: whether an image model starts from trained weights.
+        tune: "head", the backbone stays as it is and every example goes through it once, or "all",
+            it is trained end to end.
+        image_size: height and width in pixels that images are brought to; by default the model's.
+        augment: whether images are cropped and flipped at random where all is tuned.
+        precision: of the backbone's products where all is tuned: "float32", "bfloat16", or "auto",
+            whichever is faster here.
+        workers: processes that read and decode examples.
+        cache: folder for features of examples, kept by content, model and transform; by default in
+            the user's cache folder.
+        on_bad_input: "fail" at examples that cannot be used, or "skip" them: they are not trained
+            on, and get neither probability nor proposal.
         auxiliary: what is known of noisy → clean: "regression", "rbm" or "transition", fitted on
             the verified rows; "auto", the one that predicts held-out verified rows best; a
             transition matrix T[c, n] = p(y = n | ŷ = c); or an `Auxiliary`.
@@ -63,12 +83,14 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         chains: Gibbs chains a row, where the negative phase is sampled.
         sweeps: Gibbs sweeps an update; at most so many, where they adapt.
         adaptive_sweeps: whether chains that have forgotten where an update began stop there.
-        hidden_layers: widths of the network's fully connected layers.
+        hidden_layers: widths of the network's fully connected layers; by default (512, 512), or
+            none on a backbone that is tuned.
         dropout: share of features left out in training.
         epochs: passes over the data at most.
         patience: epochs without a better validation score after which training stops.
         batch_size: rows a batch; fewer where the data would not fill ten batches an epoch.
-        learning_rate: Adam's step size for the network.
+        learning_rate: Adam's step size for the network's layers and heads.
+        encoder_learning_rate: Adam's step size for a backbone that is tuned.
         crf_learning_rate: Adam's step size for the CRF.
         weight_decay: of network and CRF.
         averaging: decay of the running average of the weights that is kept, a step; 0 for none.
@@ -84,7 +106,9 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         classes_: the clean vocabulary, in the order of `predict_proba`'s columns.
-        n_features_in_: number of input columns.
+        n_features_in_: number of input columns, where examples are vectors.
+        encoder_: what turns images or texts into features.
+        skipped_: why rows of `fit` were left out, by row.
         clean_space_: the clean labels' space.
         noisy_space_: the noisy labels' space.
         model_: the trained `RobustModel`.
@@ -98,6 +122,17 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
+        input_kind: str = "vector",
+        backbone: str | nn.Module | None = None,
+        weights: str | Path | None = None,
+        pretrained: bool = True,
+        tune: str = "head",
+        image_size: int | None = None,
+        augment: bool = True,
+        precision: str = "auto",
+        workers: int = 0,
+        cache: str | Path | None = None,
+        on_bad_input: str = "fail",
         auxiliary: str | ArrayLike | Auxiliary = "auto",
         hidden: int = 0,
         pairwise: bool = True,
@@ -109,12 +144,13 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         chains: int = 50,
         sweeps: int = 100,
         adaptive_sweeps: bool = True,
-        hidden_layers: tuple[int, ...] = (512, 512),
+        hidden_layers: tuple[int, ...] | None = None,
         dropout: float = 0.5,
         epochs: int = 60,
         patience: int = 15,
         batch_size: int = 256,
         learning_rate: float = 2e-3,
+        encoder_learning_rate: float = 1e-4,
         crf_learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
         averaging: float = 0.99,
@@ -125,6 +161,17 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
     ) -> None:
+        self.input_kind = input_kind
+        self.backbone = backbone
+        self.weights = weights
+        self.pretrained = pretrained
+        self.tune = tune
+        self.image_size = image_size
+        self.augment = augment
+        self.precision = precision
+        self.workers = workers
+        self.cache = cache
+        self.on_bad_input = on_bad_input
         self.auxiliary = auxiliary
         self.hidden = hidden
         self.pairwise = pairwise
@@ -142,6 +189,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.patience = patience
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.encoder_learning_rate = encoder_learning_rate
         self.crf_learning_rate = crf_learning_rate
         self.weight_decay = weight_decay
         self.averaging = averaging
@@ -154,7 +202,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(
         self,
-        X: ArrayLike | Tensor,
+        X: Any,
         y: Any,
         clean: Any = None,
         *,
@@ -177,13 +225,25 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 label outside the vocabulary.
             ValueError: examples that are no finite numbers, or rows that do not match.
         """
-        self._check_parameters()
-        x = self._examples(X, reset=True)
-        noisy_columns = read_labels(y, len(x), "noisy")
+        check_parameters(self.get_params(deep=False))
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        self.encoder_ = new_encoder(
+            self.input_kind,
+            self.backbone,
+            weights=self.weights,
+            pretrained=self.pretrained,
+            size=self.image_size,
+            augment=self.augment and self.tune == "all",
+        )
+        self.tune_: Tune = "all" if self.encoder_ is not None and self.tune == "all" else "head"
+        given = self._read(X, reset=True, seed=seed)
+        noisy_columns = take_rows(read_labels(y, given.total, "noisy"), given.rows)
         if clean is None:
-            clean_columns = _nothing_verified(noisy_columns)
+            clean_columns = nothing_verified(noisy_columns)
         else:
-            clean_columns = read_labels(clean, len(x), "clean")
+            clean_columns = take_rows(read_labels(clean, given.total, "clean"), given.rows)
+        if verified is not None and given.bad:
+            verified = np.asarray(verified)[given.rows]
         known = verified_rows(clean_columns, verified)
         if clean is not None and not known.any() and isinstance(self.auxiliary, str):
             raise LabelError(
@@ -192,11 +252,11 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         held_out = None
         if validation is not None:
-            held_x = self._examples(validation[0])
-            held_out = (held_x, read_labels(validation[1], len(held_x), "validation"))
-        seed = int(check_random_state(self.random_state).randint(2**31))
+            held = self._read(validation[0])
+            held_labels = read_labels(validation[1], held.total, "validation")
+            held_out = (held.examples, take_rows(held_labels, held.rows))
         prepared = prepare(
-            x,
+            given.examples,
             noisy_columns,
             clean_columns,
             known,
@@ -213,6 +273,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             prepared.clean.units,
             self._model_settings(),
             self._training_settings(seed),
+            encoder=self.encoder_,
+            backbone=self.backbone if isinstance(self.backbone, nn.Module) else None,
             progress=self.verbose,
             checkpoints=None if self.checkpoints is None else Path(self.checkpoints),
         )
@@ -220,29 +282,48 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = np.array(prepared.clean.names)
         self.model_, self.history_ = fitted.model, fitted.history
         self.auxiliary_choice_ = fitted.choice
+        self.skipped_ = given.bad
         self._architecture = fitted.architecture
         self._clean_forms = tuple(column.form for column in clean_columns.values())
         return self
 
-    def predict_proba(self, X: ArrayLike | Tensor) -> NDArray[np.float64]:
-        """p(ŷ | x) of every clean label, (rows, clean)."""
-        check_is_fitted(self)
-        x = self._examples(X, reset=False)
-        parts = [
-            self.model_.predict_mean(torch.from_numpy(x[rows]), torch.from_numpy(rows))
-            for rows in _batches(len(x))
-        ]
-        return torch.cat(parts).double().numpy()
+    def usable(self, X: Any) -> Usable:
+        """Read examples once; what comes back may be passed for X to the methods below `fit`.
 
-    def predict(self, X: ArrayLike | Tensor) -> Any:
-        """The most probable clean labels, in the form the clean labels were given in."""
-        probabilities = torch.from_numpy(self.predict_proba(X))
-        states = self.clean_space_.units.mode(probabilities).numpy()
-        return self._in_given_form(states)
+        Raises:
+            InputError: examples of another form, or bad ones where they are not skipped.
+        """
+        check_is_fitted(self)
+        return self._read(X)
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """p(ŷ | x) of every clean label, (rows, clean); NaN for skipped examples."""
+        check_is_fitted(self)
+        given = self._read(X)
+        parts = [
+            self.model_.predict_mean(x, rows) for rows, x in self._batches(given, "predicting")
+        ]
+        return given.scattered(torch.cat(parts).double().numpy(), np.nan)
+
+    def predict(self, X: Any) -> Any:
+        """The most probable clean labels, in the form the clean labels were given in.
+
+        Raises:
+            InputError: a class is wanted of an example that is skipped.
+        """
+        probabilities = self.predict_proba(X)
+        missing = np.isnan(probabilities).any(1)
+        if missing.any() and "classes" in self._clean_forms:
+            raise InputError(
+                f"Row {int(np.flatnonzero(missing)[0])} cannot be used and so has no class. Leave "
+                "it out, or take predict_proba, which has NaN there."
+            )
+        states = self.clean_space_.units.mode(torch.from_numpy(np.nan_to_num(probabilities)))
+        return self._in_given_form(states.numpy())
 
     def clean(
         self,
-        X: ArrayLike | Tensor,
+        X: Any,
         noisy: Any,
         clean: Any = None,
         *,
@@ -261,28 +342,31 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 missing.
         """
         check_is_fitted(self)
-        x = self._examples(X, reset=False)
-        columns = read_labels(noisy, len(x), "noisy")
-        _require_widths(columns, self.noisy_space_)
-        states = noisy_states(columns, self.noisy_space_, unknown="ignore")
-        known = np.zeros((len(x), len(self.clean_space_.names)), dtype=np.float32)
-        kept = np.zeros(len(x), dtype=bool)
+        given = self._read(X)
+        columns = read_labels(noisy, given.total, "noisy")
+        require_widths(columns, self.noisy_space_)
+        states = noisy_states(columns, self.noisy_space_, unknown="ignore")[given.rows]
+        known = np.zeros((given.total, len(self.clean_space_.names)), dtype=np.float32)
+        kept = np.zeros(given.total, dtype=bool)
         if clean is not None:
-            clean_columns = read_labels(clean, len(x), "clean")
+            clean_columns = read_labels(clean, given.total, "clean")
             kept = verified_rows(clean_columns, verified)
             known = clean_states(clean_columns, kept, self.clean_space_).toarray()
         parts = [
-            self.model_.clean_mean(
-                torch.from_numpy(x[rows]), torch.from_numpy(states[rows].toarray())
-            )
-            for rows in _batches(len(x))
+            self.model_.clean_mean(x, torch.from_numpy(states[rows.numpy()].toarray()))
+            for rows, x in self._batches(given, "cleaning")
         ]
-        probabilities = torch.cat(parts).float().numpy()
+        probabilities = given.scattered(torch.cat(parts).float().numpy(), np.nan)
         return clean_labels(
-            self.clean_space_, _given(columns, self.clean_space_), probabilities, known, kept
+            self.clean_space_,
+            given_names(columns, self.clean_space_),
+            probabilities,
+            known,
+            kept,
+            given.bad,
         )
 
-    def score(self, X: ArrayLike | Tensor, y: Any, clean: Any = None) -> float:
+    def score(self, X: Any, y: Any, clean: Any = None) -> float:
         """Accuracy of predicted classes, or mean average precision of several labels.
 
         A class that was not seen in fitting counts as wrong; among several labels such a name is
@@ -296,20 +380,20 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 be scored on verified rows.
         """
         check_is_fitted(self)
-        rows = len(self._examples(X))
-        columns = read_labels(y if clean is None else clean, rows, "clean")
-        have = present(columns)
+        probabilities = self.predict_proba(X)
+        columns = read_labels(y if clean is None else clean, len(probabilities), "clean")
+        have = present(columns) & ~np.isnan(probabilities).any(1)
         if not have.any():
             raise LabelError("A score needs rows with clean labels, and there are none.")
         truth = encode(columns, self.clean_space_, unknown="ignore", what="clean")[have].toarray()
-        probabilities = self.predict_proba(X)[have]
-        return score(self.clean_space_.units, truth, probabilities)
+        return score(self.clean_space_.units, truth, probabilities[have])
 
     def save(self, folder: str | Path, *, provenance: dict[str, Any] | None = None) -> None:
         """Write the fitted model to a folder of safetensors and JSON.
 
-        An `Auxiliary` or a random state among the arguments is not written down as such: the
-        loaded estimator has the default in its place, and the fitted auxiliary in its model.
+        An `Auxiliary`, a random state or a module among the arguments is not written down as such:
+        the loaded estimator has the default in its place, and the fitted auxiliary in its model.
+        Neither is a backbone that was not tuned: it is known by its name and its fingerprint.
 
         Args:
             folder: where to; an older model there is replaced.
@@ -319,7 +403,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings = {
             name: as_json(value)
             for name, value in self.get_params().items()
-            if not isinstance(value, Auxiliary | np.random.RandomState)
+            if not isinstance(value, Auxiliary | np.random.RandomState | nn.Module)
         }
         names = getattr(self, "feature_names_in_", None)
         stored = StoredModel(
@@ -335,13 +419,18 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         save_model(stored, Path(folder))
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls, folder: str | Path, *, backbone: nn.Module | None = None) -> Self:
         """Read a fitted model from its folder.
+
+        Args:
+            folder: where it is.
+            backbone: the module of one's own that it was fitted with, where there was one.
 
         Raises:
             ModelFolderError: the folder is incomplete, damaged or of another version.
+            BackboneError: the model needs a backbone that cannot be had.
         """
-        stored = load_model(Path(folder))
+        stored = load_model(Path(folder), backbone)
         unknown = set(stored.settings) - set(cls._get_param_names())
         if unknown:
             raise ModelFolderError(
@@ -349,46 +438,44 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "Fit the model anew, or install the version that wrote it."
             )
         estimator = cls(**stored.settings)
+        if backbone is not None:
+            estimator.backbone = backbone
         estimator._clean_forms = stored.clean_forms
         estimator.clean_space_, estimator.noisy_space_ = stored.clean, stored.noisy
         estimator.classes_ = np.array(stored.clean.names)
-        estimator.n_features_in_ = stored.architecture.inputs
-        estimator.model_, estimator._architecture = stored.model, stored.architecture
+        architecture = stored.architecture
+        estimator.model_, estimator._architecture = stored.model, architecture
+        estimator.encoder_ = encoder_in(stored.model.network)
+        estimator.tune_, estimator.skipped_ = architecture.tune, {}
+        if architecture.encoder is None:
+            estimator.n_features_in_ = architecture.inputs
+        elif architecture.tune == "head":
+            estimator.encoder_ = same_encoder(architecture, backbone)
         estimator.provenance_ = stored.provenance
         if stored.feature_names is not None:
             estimator.feature_names_in_ = np.array(stored.feature_names, dtype=object)
         return estimator
 
-    def _examples(self, X: Any, *, reset: bool = False) -> NDArray[np.float32]:
-        values = X.detach().cpu().numpy() if isinstance(X, Tensor) else X
-        x: NDArray[np.float32] = validate_data(self, values, dtype=np.float32, reset=reset)
-        return x
+    def _read(self, X: Any, *, reset: bool = False, seed: int = 0) -> Usable:
+        """The usable ones of some examples."""
+        if isinstance(X, Usable):
+            return X
+        if self.encoder_ is None:
+            values = X.detach().cpu().numpy() if isinstance(X, Tensor) else X
+            return usable_vectors(validate_data(self, values, dtype=np.float32, reset=reset))
+        inputs = EncodedInputs(
+            self.encoder_,
+            tuned=self.tune_ == "all",
+            cache=None if self.cache is None else Path(self.cache),
+            workers=self.workers,
+            skip=self.on_bad_input == "skip",
+            seed=seed,
+            progress=self.verbose,
+        )
+        return inputs.read(X)
 
-    def _check_parameters(self) -> None:
-        """Say which argument is out of its range, before anything is done with it."""
-        ranges: dict[str, tuple[float, float]] = {
-            "hidden": (0, np.inf),
-            "epochs": (1, np.inf),
-            "patience": (1, np.inf),
-            "batch_size": (2, np.inf),
-            "dropout": (0, 0.999),
-            "learning_rate": (0, 1e6),
-            "crf_learning_rate": (0, 1e6),
-            "weight_decay": (0, 1e6),
-            "averaging": (0, 0.999999),
-            "validation_fraction": (0, 0.9),
-        }
-        for name, (least, most) in ranges.items():
-            value = getattr(self, name)
-            if not least <= value <= most:
-                upper = f" to {most:g}" if np.isfinite(most) else " upwards"
-                raise LatentLabelsError(f"{name} is a number from {least:g}{upper}, got {value!r}.")
-        widths = self.hidden_layers
-        if not isinstance(widths, tuple | list) or any(width < 1 for width in widths):
-            raise LatentLabelsError(
-                f"hidden_layers is a tuple of whole numbers above zero, such as (256,), "
-                f"got {widths!r}."
-            )
+    def _batches(self, given: Usable, doing: str) -> Iterator[tuple[Tensor, Tensor]]:
+        return in_batches(given.examples, workers=self.workers, progress=self.verbose, doing=doing)
 
     def _model_settings(self) -> ModelSettings:
         return ModelSettings(
@@ -397,9 +484,16 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             pairwise=self.pairwise,
             noisy_link=self.noisy_link,
             start=self.start,
-            hidden_layers=tuple(int(width) for width in self.hidden_layers),
+            hidden_layers=self._widths(),
             dropout=self.dropout,
+            tune=self.tune_,
+            precision=self.precision,
         )
+
+    def _widths(self) -> tuple[int, ...]:
+        if self.hidden_layers is None:
+            return HIDDEN_LAYERS if self.tune_ == "head" else ()
+        return tuple(int(width) for width in self.hidden_layers)
 
     def _training_settings(self, seed: int) -> TrainingSettings:
         return TrainingSettings(
@@ -407,12 +501,14 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             patience=self.patience,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
+            encoder_learning_rate=self.encoder_learning_rate,
             crf_learning_rate=self.crf_learning_rate,
             weight_decay=self.weight_decay,
             crf_weight_decay=self.weight_decay,
             averaging=self.averaging,
             alpha=AlphaSchedule(self.alpha_start, self.alpha_end, self.alpha_epochs),
             gibbs=GibbsSchedule(self.chains, self.sweeps, adaptive=self.adaptive_sweeps),
+            workers=self.workers if self.tune_ == "all" else 0,
             seed=seed,
         )
 
@@ -425,52 +521,5 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             space.columns, space.vocabularies, self._clean_forms, strict=True
         ):
             start, stop = stop, stop + len(vocabulary.names)
-            forms[name] = _in_form(form, vocabulary, states[:, start:stop])
+            forms[name] = in_form(form, vocabulary, states[:, start:stop])
         return forms[""] if set(forms) == {""} else forms
-
-
-def _in_form(form: Form, vocabulary: Vocabulary, states: NDArray[np.bool_]) -> Any:
-    if form == "classes":
-        return np.array(vocabulary.names)[states.argmax(1)]
-    if form == "indicator":
-        return states.astype(np.int64)
-    return [[vocabulary.names[unit] for unit in np.flatnonzero(row)] for row in states]
-
-
-def _nothing_verified(noisy: dict[str, Column]) -> dict[str, Column]:
-    """Clean labels in the noisy labels' own form, all missing."""
-    blank: list[Cell] = [None] * len(next(iter(noisy.values())).cells)
-    return {name: replace(column, cells=blank) for name, column in noisy.items()}
-
-
-def _require_widths(columns: dict[str, Column], space: LabelSpace) -> None:
-    """An indicator without names says what a column means by its place alone."""
-    for name, vocabulary in zip(space.columns, space.vocabularies, strict=True):
-        column = columns.get(name)
-        if column is None or column.names is None:
-            continue
-        unnamed = column.names == tuple(range(len(column.names)))
-        if unnamed and len(column.names) != len(vocabulary.names):
-            raise LabelError(
-                f"The noisy labels have {len(column.names)} columns, the model knows "
-                f"{len(vocabulary.names)}. Pass one column for each label, in the order of fitting."
-            )
-
-
-def _given(columns: dict[str, Column], clean: LabelSpace) -> list[list[Name]]:
-    """The names that came with each row, of all columns together, each once.
-
-    They are spelt as the clean labels are: with their column where that has clean labels of its
-    own.
-    """
-    several = len(clean.columns) > 1
-    given: list[dict[Name, None]] = [{} for _ in next(iter(columns.values())).cells]
-    for title, column in columns.items():
-        prefix = f"{title}=" if several and title in clean.columns else None
-        for row, cell in zip(given, column.cells, strict=True):
-            row.update((f"{prefix}{name}" if prefix else name, None) for name in cell or ())
-    return [list(row) for row in given]
-
-
-def _batches(rows: int) -> list[NDArray[np.int64]]:
-    return [np.arange(start, min(start + BATCH, rows)) for start in range(0, rows, BATCH)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from torch import nn
 
 from latentlabels.auxiliary.choice import KINDS, AuxiliaryChoice, fit_auxiliary
 from latentlabels.auxiliary.pairs import Pairs
@@ -17,13 +18,16 @@ from latentlabels.model.pairwise import PairwiseCRF
 from latentlabels.model.posterior import Auxiliary
 from latentlabels.model.units import Categorical, Units
 from latentlabels.network.backbones import Standardise
+from latentlabels.network.encoders import Encoder, faster_dtype
+from latentlabels.network.examples import Vectors
 from latentlabels.robust_model import RobustModel
-from latentlabels.store import Architecture, build_network
+from latentlabels.store import Architecture, Tune, build_network
 from latentlabels.training.fit import History, own_randomness, train
 from latentlabels.training.rows import Rows
 from latentlabels.training.settings import TrainingSettings
 
 ASSUMED_NOISE = 0.2
+TIMED_EXAMPLES = 16
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class ModelSettings:
     start: str
     hidden_layers: tuple[int, ...]
     dropout: float
+    tune: Tune = "head"
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ def fit_model(
     settings: ModelSettings,
     training: TrainingSettings,
     *,
+    encoder: Encoder | None = None,
+    backbone: nn.Module | None = None,
     progress: bool = False,
     checkpoints: Path | None = None,
 ) -> Fitted:
@@ -69,11 +77,14 @@ def fit_model(
         clean: units of the clean labels.
         settings: the model's shape.
         training: how to train.
+        encoder: what turned the examples into features or, where all is tuned, will.
+        backbone: the caller's own, in the place of the network's layers.
         progress: whether to show a progress bar.
         checkpoints: a folder for training's checkpoints.
 
     Raises:
         LabelError: an auxiliary that cannot be had for these labels.
+        BackboneError: a backbone that cannot be used.
         ValueError: a given auxiliary for other units, or hidden units without pairwise terms.
     """
     if settings.start not in ("auxiliary", "zero"):
@@ -81,8 +92,9 @@ def fit_model(
     with own_randomness(training.seed):
         crf = PairwiseCRF(noisy, clean, settings.hidden, pairwise=settings.pairwise)
     auxiliary, choice = _auxiliary(rows, noisy, clean, settings, training.seed)
+    trained = encoder if settings.tune == "all" else None
     architecture = Architecture(
-        inputs=rows.x.shape[1],
+        inputs=_inputs(rows, trained),
         hidden_layers=settings.hidden_layers,
         dropout=settings.dropout,
         hidden=settings.hidden,
@@ -90,16 +102,37 @@ def fit_model(
         auxiliary_kind=auxiliary.kind,
         pairwise=settings.pairwise,
         noisy_link=settings.noisy_link,
+        encoder=None if encoder is None else encoder.spec,
+        tune=settings.tune,
+        fingerprint=None if encoder is None or trained else encoder.fingerprint(),
+        precision="float32" if trained is None else _precision(trained, rows, settings.precision),
+        own_backbone=backbone is not None and encoder is None,
     )
     with own_randomness(training.seed):
-        network = build_network(architecture, clean.size, noisy.size)
-    for module in network.modules():
-        if isinstance(module, Standardise):
-            module.fit(torch.tensor(rows.x))
+        network = build_network(architecture, clean.size, noisy.size, encoder, backbone)
+    if isinstance(rows.x, Vectors):
+        for module in network.modules():
+            if isinstance(module, Standardise):
+                module.fit(torch.tensor(rows.x.values))
     model = RobustModel(network, crf, auxiliary, alpha=training.alpha.end, seed=training.seed)
     model.start_from_labels(rows.noisy_mean(), weights=settings.start == "auxiliary")
     history = train(model, rows, validation, training, progress=progress, checkpoints=checkpoints)
     return Fitted(model, architecture, choice, history)
+
+
+def _inputs(rows: Rows, trained: Encoder | None) -> int:
+    if trained is not None:
+        return trained.features
+    assert isinstance(rows.x, Vectors)
+    return int(rows.x.values.shape[1])
+
+
+def _precision(encoder: Encoder, rows: Rows, wanted: str) -> str:
+    """What was asked for, or the faster one on a few examples."""
+    if wanted != "auto":
+        return wanted
+    few = rows.x.batch(np.arange(min(TIMED_EXAMPLES, len(rows))))
+    return "bfloat16" if faster_dtype(encoder, few) == torch.bfloat16 else "float32"
 
 
 def _auxiliary(

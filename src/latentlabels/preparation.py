@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from latentlabels.data.labels import (
     Cell,
     Column,
+    Form,
     LabelSpace,
     Name,
     Vocabulary,
@@ -22,6 +23,7 @@ from latentlabels.data.labels import (
     read_columns,
 )
 from latentlabels.errors import LabelError
+from latentlabels.network.examples import Examples
 from latentlabels.training.rows import Rows
 
 FEWEST_VALIDATION_ROWS = 20
@@ -94,6 +96,14 @@ def verified_rows(clean: Columns, verified: ArrayLike | None) -> NDArray[np.bool
     return mask
 
 
+def take_rows(columns: Columns, rows: NDArray[np.intp]) -> dict[str, Column]:
+    """Labels of some rows."""
+    return {
+        name: replace(column, cells=[column.cells[row] for row in rows])
+        for name, column in columns.items()
+    }
+
+
 def clean_states(
     columns: Columns, readable: NDArray[np.bool_], space: LabelSpace, *, unknown: str = "error"
 ) -> csr_array:
@@ -140,11 +150,11 @@ def _require_known_classes(column: Column, vocabulary: Vocabulary) -> None:
 
 
 def prepare(
-    x: NDArray[np.float32],
+    x: Examples,
     noisy: Columns,
     clean: Columns,
     known: NDArray[np.bool_],
-    validation: tuple[NDArray[np.float32], Columns] | None,
+    validation: tuple[Examples, Columns] | None,
     *,
     noisy_labels: Names | None,
     clean_labels: Names | None,
@@ -154,7 +164,7 @@ def prepare(
     """Settle the vocabularies, encode the labels, and set validation rows apart.
 
     Args:
-        x: examples, (rows, inputs).
+        x: examples.
         noisy: given labels.
         clean: clean labels.
         known: which rows' clean labels may be read, (rows,).
@@ -192,12 +202,12 @@ def prepare(
     if validation is not None:
         have = present(held_columns)
         held = encode(held_columns, clean_space, what="clean")[have]
-        held_out = _validation(validation[0][have], held, given.shape[1])
+        held_out = _validation(validation[0].take(np.flatnonzero(have)), held, given.shape[1])
         return Prepared(Rows(x, given, states, known), held_out, noisy_space, clean_space)
     chosen = _hold_out(known, validation_fraction, seed)
     trained = known.copy()
     trained[chosen] = False
-    held_out = _validation(x[chosen], states[chosen], given.shape[1])
+    held_out = _validation(x.take(chosen), states[chosen], given.shape[1])
     return Prepared(Rows(x, given, states, trained), held_out, noisy_space, clean_space)
 
 
@@ -252,7 +262,7 @@ def _hold_out(known: NDArray[np.bool_], fraction: float, seed: int) -> NDArray[n
     return np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
 
 
-def _validation(x: NDArray[np.float32], clean: csr_array, noisy: int) -> Rows | None:
+def _validation(x: Examples, clean: csr_array, noisy: int) -> Rows | None:
     """Rows to predict; their noisy labels are not asked for.
 
     Rows without a single label, on which no score is defined, are none.
@@ -260,3 +270,47 @@ def _validation(x: NDArray[np.float32], clean: csr_array, noisy: int) -> Rows | 
     if clean.nnz == 0:
         return None
     return Rows(x, csr_array((len(x), noisy), dtype="float32"), clean, np.ones(len(x), dtype=bool))
+
+
+def in_form(form: Form, vocabulary: Vocabulary, states: NDArray[np.bool_]) -> Any:
+    """Predicted states (rows, names) in the form that labels were given in."""
+    if form == "classes":
+        return np.array(vocabulary.names)[states.argmax(1)]
+    if form == "indicator":
+        return states.astype(np.int64)
+    return [[vocabulary.names[unit] for unit in np.flatnonzero(row)] for row in states]
+
+
+def nothing_verified(noisy: dict[str, Column]) -> dict[str, Column]:
+    """Clean labels in the noisy labels' own form, all missing."""
+    blank: list[Cell] = [None] * len(next(iter(noisy.values())).cells)
+    return {name: replace(column, cells=blank) for name, column in noisy.items()}
+
+
+def require_widths(columns: dict[str, Column], space: LabelSpace) -> None:
+    """An indicator without names says what a column means by its place alone."""
+    for name, vocabulary in zip(space.columns, space.vocabularies, strict=True):
+        column = columns.get(name)
+        if column is None or column.names is None:
+            continue
+        unnamed = column.names == tuple(range(len(column.names)))
+        if unnamed and len(column.names) != len(vocabulary.names):
+            raise LabelError(
+                f"The noisy labels have {len(column.names)} columns, the model knows "
+                f"{len(vocabulary.names)}. Pass one column for each label, in the order of fitting."
+            )
+
+
+def given_names(columns: dict[str, Column], clean: LabelSpace) -> list[list[Name]]:
+    """The names that came with each row, of all columns together, each once.
+
+    They are spelt as the clean labels are: with their column where that has clean labels of its
+    own.
+    """
+    several = len(clean.columns) > 1
+    given: list[dict[Name, None]] = [{} for _ in next(iter(columns.values())).cells]
+    for title, column in columns.items():
+        prefix = f"{title}=" if several and title in clean.columns else None
+        for row, cell in zip(given, column.cells, strict=True):
+            row.update((f"{prefix}{name}" if prefix else name, None) for name in cell or ())
+    return [list(row) for row in given]

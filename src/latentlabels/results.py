@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,18 @@ def predicted_table(
     return _with_ids(ids, columns, names)
 
 
+def skipped_table(ids: pa.Table, skipped: Mapping[int, str]) -> pa.Table:
+    """Rows that were left out, with the reason.
+
+    Args:
+        ids: a table of one column that names all rows.
+        skipped: reasons by row.
+    """
+    rows = sorted(skipped)
+    chosen = ids.take(pa.array(rows, pa.int64()))
+    return chosen.append_column("reason", pa.array([skipped[row] for row in rows], pa.string()))
+
+
 def _with_ids(ids: pa.Table, columns: dict[str, pa.Array], names: Sequence[Name]) -> pa.Table:
     (id_name,) = ids.column_names
     table = pa.table({id_name: ids.column(0), **columns})
@@ -137,9 +149,14 @@ def _with_ids(ids: pa.Table, columns: dict[str, pa.Array], names: Sequence[Name]
 
 
 def _vectors(probabilities: NDArray[np.float32]) -> pa.Array:
-    rows, width = probabilities.shape
-    offsets = pa.array(np.arange(rows + 1) * width, pa.int32())
-    return pa.ListArray.from_arrays(offsets, pa.array(probabilities.ravel()))
+    """A list a row; none for a row that has NaN."""
+    missing = np.isnan(probabilities).any(1)
+    lengths = np.where(missing, 0, probabilities.shape[1])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    absent = np.append(missing, False)
+    return pa.ListArray.from_arrays(
+        pa.array(offsets, pa.int32(), mask=absent), pa.array(probabilities[~missing].ravel())
+    )
 
 
 def _move(new: Path, old: Path, place: Path) -> None:

@@ -15,7 +15,7 @@ class RobustModel(nn.Module):
     """A classifier p(ŷ | x) and a cleaner q(ŷ | x, y).
 
     Args:
-        network: from a batch of examples to `Potentials`.
+        network: from a batch of examples to their potentials.
         crf: the pairwise model.
         auxiliary: what is known of noisy → clean.
         alpha: weight of the auxiliary in the posterior.

@@ -13,26 +13,29 @@ import math
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentlabels.data.labels import Form, LabelSpace, Vocabulary
-from latentlabels.errors import LatentLabelsError, ModelFolderError
+from latentlabels.errors import BackboneError, LatentLabelsError, ModelFolderError
 from latentlabels.model.pairwise import PairwiseCRF
 from latentlabels.model.posterior import Auxiliary
 from latentlabels.model.schedule import GibbsSchedule
-from latentlabels.network.backbones import vector_backbone
+from latentlabels.network.backbones import own_backbone, vector_backbone
+from latentlabels.network.encoders import Encoder, EncoderSpec, build_encoder
 from latentlabels.network.potentials import PotentialNetwork
 from latentlabels.robust_model import RobustModel
 
-SCHEMA = 1
+SCHEMA = 2
+PRECISIONS: Final = ("float32", "bfloat16")
+Tune = Literal["head", "all"]
 WEIGHTS, DESCRIPTION, VOCABULARY = "model.safetensors", "model.json", "vocabulary.json"
 
 
@@ -41,7 +44,7 @@ class Architecture:
     """All that is needed to build an untrained model of the same shape.
 
     Attributes:
-        inputs: columns of an example.
+        inputs: columns of a vector, or features of the encoder.
         hidden_layers: widths of the network's layers.
         dropout: share of features left out in training.
         hidden: hidden units of the CRF.
@@ -49,6 +52,12 @@ class Architecture:
         auxiliary_kind: how the auxiliary came about.
         pairwise: whether the CRF has pairwise terms.
         noisy_link: whether the network speaks of the noisy units.
+        encoder: what turns images or texts into features; None where examples are vectors.
+        tune: "head" where the encoder is as it came and is not part of the model, "all" where it
+            was trained with it.
+        fingerprint: of an encoder that is not part of the model.
+        precision: of a trained encoder's products, "float32" or "bfloat16".
+        own_backbone: whether a module of the caller's stands in the place of the layers.
     """
 
     inputs: int
@@ -59,6 +68,11 @@ class Architecture:
     auxiliary_kind: str
     pairwise: bool
     noisy_link: bool
+    encoder: EncoderSpec | None = None
+    tune: Tune = "head"
+    fingerprint: str | None = None
+    precision: str = "float32"
+    own_backbone: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,14 +100,38 @@ class StoredModel:
     feature_names: tuple[str, ...] | None = None
 
 
-def build_network(architecture: Architecture, clean: int, noisy: int) -> PotentialNetwork:
-    """An untrained network of the given shape for vectors."""
+def build_network(
+    architecture: Architecture,
+    clean: int,
+    noisy: int,
+    encoder: Encoder | None = None,
+    backbone: nn.Module | None = None,
+) -> PotentialNetwork:
+    """An untrained network of the given shape.
+
+    Args:
+        architecture: its shape.
+        clean: number of clean units.
+        noisy: number of noisy units.
+        encoder: trained with the network, and then part of it.
+        backbone: the caller's own, from vectors to features, instead of layers.
+
+    Raises:
+        BackboneError: a backbone that gives something else than a vector for a vector.
+    """
     inputs, widths = architecture.inputs, architecture.hidden_layers
+    if architecture.own_backbone:
+        layers, features = own_backbone(backbone, inputs)
+    else:
+        layers = vector_backbone(inputs, widths, architecture.dropout)
+        features = widths[-1] if widths else inputs
     return PotentialNetwork(
-        vector_backbone(inputs, widths, architecture.dropout),
-        widths[-1] if widths else inputs,
+        layers,
+        features,
         clean,
         noisy if architecture.noisy_link else None,
+        encoder if architecture.tune == "all" else None,
+        getattr(torch, architecture.precision),
     )
 
 
@@ -120,7 +158,7 @@ def save_model(stored: StoredModel, folder: Path) -> None:
             "alpha": stored.model.alpha,
             "prediction": vars(stored.model.prediction),
             "seed": stored.model.seed,
-            "architecture": vars(stored.architecture),
+            "architecture": asdict(stored.architecture),
             "clean": _describe(stored.clean),
             "noisy": _describe(stored.noisy),
             "clean_forms": stored.clean_forms,
@@ -145,12 +183,17 @@ def save_model(stored: StoredModel, folder: Path) -> None:
         raise
 
 
-def load_model(folder: Path) -> StoredModel:
+def load_model(folder: Path, backbone: nn.Module | None = None) -> StoredModel:
     """Read a model's folder.
+
+    Args:
+        folder: where it is.
+        backbone: the module that the model was fitted with, where that was the caller's own.
 
     Raises:
         ModelFolderError: no such folder, a missing or damaged file, another schema, tensors that do
             not fit.
+        BackboneError: a backbone that is missing or cannot be had.
     """
     for name in (WEIGHTS, DESCRIPTION, VOCABULARY):
         if not (folder / name).is_file():
@@ -163,8 +206,8 @@ def load_model(folder: Path) -> StoredModel:
         _require_schema(description.get("schema"), folder / DESCRIPTION)
         vocabulary = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
         tensors = load_file(folder / WEIGHTS)
-        return _restore(description, vocabulary, tensors)
-    except ModelFolderError:
+        return _restore(description, vocabulary, tensors, backbone)
+    except (ModelFolderError, BackboneError):
         raise
     except (
         KeyError,
@@ -208,11 +251,25 @@ def as_json(value: Any) -> Any:
 
 
 def _restore(
-    description: Mapping[str, Any], vocabulary: Mapping[str, Any], tensors: dict[str, Tensor]
+    description: Mapping[str, Any],
+    vocabulary: Mapping[str, Any],
+    tensors: dict[str, Tensor],
+    backbone: nn.Module | None,
 ) -> StoredModel:
     parts = dict(description["architecture"])
     parts["hidden_layers"] = tuple(parts["hidden_layers"])
+    if parts["encoder"] is not None:
+        parts["encoder"] = EncoderSpec(**parts["encoder"])
     architecture = Architecture(**parts)
+    if architecture.tune not in ("head", "all"):
+        raise LatentLabelsError(f"tune is head or all, got {architecture.tune!r}")
+    if architecture.precision not in PRECISIONS:
+        raise LatentLabelsError(f"precision is unknown: {architecture.precision!r}")
+    encoder = None
+    if architecture.encoder is not None and architecture.tune == "all":
+        # Its weights are among the model's tensors.
+        bare = replace(architecture.encoder, pretrained=False, weights=None)
+        encoder = build_encoder(bare, backbone)
     clean, noisy = _space(description["clean"]), _space(description["noisy"])
     for side, space in (("clean", clean), ("noisy", noisy)):
         if list(space.names) != vocabulary[side]:
@@ -227,7 +284,7 @@ def _restore(
     _require_finite(tensors)
     latent = clean_units.size + architecture.auxiliary_hidden
     model = RobustModel(
-        build_network(architecture, clean_units.size, noisy_units.size),
+        build_network(architecture, clean_units.size, noisy_units.size, encoder, backbone),
         PairwiseCRF(noisy_units, clean_units, architecture.hidden, pairwise=architecture.pairwise),
         Auxiliary(
             noisy_units,

@@ -79,6 +79,7 @@ def test_metrics_say_what_happened(cleaned_run: Path, scenes: pa.Table) -> None:
         "validation": VALIDATION - TRAINING,
         "test": ROWS - VALIDATION,
         "verified": TRAINING // 2,
+        "skipped": 0,
     }
     assert metrics["labels"] == {"noisy": 4, "clean": 3}
     assert metrics["auxiliary"] == {"kind": "regression", "held_out_loss": {}}

@@ -87,8 +87,8 @@ def test_a_text_of_numbers_is_the_numbers(rows: list[list[float]], mark: str) ->
         (["1", "1,5"], "Row 1 of input column 'x' holds '1,5'"),
         (["1", "  "], "Row 1 of input column 'x' holds '  '"),
         (["1", "a" * 100], f"holds '{'a' * 39}…'"),
-        ([["a"], ["b"]], "'x' holds list<.*>, and an input is numbers"),
-        ([{"a": 1}], "'x' holds struct<.*>, and an input is numbers"),
+        ([["a"], ["b"]], "'x' holds list<.*>, and a vector is numbers"),
+        ([{"a": 1}], "'x' holds struct<.*>, and a vector is numbers"),
     ],
 )
 def test_what_is_no_input_is_named(values: list[object], message: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -231,8 +232,35 @@ def test_a_full_disk_leaves_the_older_file(
 
     monkeypatch.setattr(table_module, "_write_csv", fails)
     monkeypatch.setattr(table_module, "_write_json_lines", fails)
+    monkeypatch.setattr(table_module, "_write_arrow", fails)
     monkeypatch.setattr(pa.parquet, "write_table", fails)
     with pytest.raises(OSError, match="No space left"):
         write_table_atomically(TABLE, path, kind)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", ["arrow", "feather"])
+def test_an_arrow_file_is_mapped_and_damage_is_told(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"table.{suffix}"
+    write_table_atomically(TABLE, path, Format.ARROW)
+    assert read_table(path).equals(TABLE)
+    with pytest.raises(TableError, match="not an Arrow IPC file, or damaged"):
+        read_table(written(path, path.read_bytes()[:-40]))
+
+
+def test_a_large_parquet_file_is_mapped_from_a_file_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_module, "MAPPED_FROM", 0)
+    monkeypatch.setattr(table_module, "MAPPED_ROWS", 2)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = tmp_path / "table.parquet"
+    coded = TABLE.set_column(0, TABLE.column_names[0], TABLE.column(0).dictionary_encode())
+    pa.parquet.write_table(coded, path)
+    before = pa.total_allocated_bytes()
+    read = read_table(path)
+    assert read.equals(TABLE)
+    # Nothing of it lies in Arrow's memory, and nothing is left on the disk.
+    assert pa.total_allocated_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["table.parquet"]

@@ -24,10 +24,11 @@ from latentlabels.fitting import Fitted, ModelSettings, fit_model
 from latentlabels.model.pairwise import Potentials
 from latentlabels.model.schedule import AlphaSchedule, GibbsSchedule
 from latentlabels.model.units import Bernoulli, Categorical, Units
+from latentlabels.network.examples import Vectors
 from latentlabels.objective import RobustLoss
 from latentlabels.training import module as training_module
 from latentlabels.training.module import RobustModule
-from latentlabels.training.rows import Batch, Rows
+from latentlabels.training.rows import Batch, Draw, Rows
 from latentlabels.training.settings import TrainingSettings
 
 MODEL = ModelSettings("regression", 0, True, False, "auxiliary", (8,), 0.2)
@@ -41,7 +42,9 @@ def rows_of(table: SmallTable, verified: np.ndarray | None = None) -> tuple[Rows
     noisy = table.noisy if table.noisy.ndim == 2 else np.eye(3, dtype=int)[table.noisy]
     known = table.verified if verified is None else verified
     kind = Bernoulli if table.truth.ndim == 2 else Categorical
-    rows = Rows(table.x, csr_array(noisy.astype(float)), csr_array(clean.astype(float)), known)
+    rows = Rows(
+        Vectors(table.x), csr_array(noisy.astype(float)), csr_array(clean.astype(float)), known
+    )
     return rows, kind(clean.shape[1])
 
 
@@ -112,7 +115,7 @@ def test_the_score_is_that_of_the_weights_that_are_kept(averaging: float) -> Non
     fit = fitted(validation=HELD_OUT, settings=replace(SETTINGS, averaging=averaging))
     best = fit.history.epochs[fit.history.best_epoch]["validation"]
     assert best == max(epoch["validation"] for epoch in fit.history.epochs)
-    predicted = fit.model.predict_mean(torch.from_numpy(HELD_OUT.x), torch.arange(60))
+    predicted = fit.model.predict_mean(HELD_OUT.x.batch(np.arange(60)), torch.arange(60))
     assert score(UNITS, HELD_OUT.clean.toarray(), predicted.numpy()) == pytest.approx(best)
 
 
@@ -149,10 +152,10 @@ class FailingRows(Rows):
 
     error: BaseException = RuntimeError("no such row")  # noqa: RUF009 - never changed
 
-    def __getitem__(self, rows: np.ndarray) -> Batch:
-        if 30 in rows:
+    def __getitem__(self, draw: Draw) -> Batch:
+        if 30 in draw.rows:
             raise self.error
-        return super().__getitem__(rows)
+        return super().__getitem__(draw)
 
 
 @pytest.fixture

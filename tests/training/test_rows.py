@@ -13,7 +13,8 @@ from scipy.sparse import csr_array
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
-from latentlabels.training.rows import FEWEST_BATCHES, Batch, MixedBatches, Rows
+from latentlabels.network.examples import Vectors
+from latentlabels.training.rows import FEWEST_BATCHES, Batch, Draw, MixedBatches, Rows
 
 VERIFIED = np.array([True, False, False, True, False])
 
@@ -21,7 +22,7 @@ VERIFIED = np.array([True, False, False, True, False])
 def rows_of_five(garbage: float = np.nan) -> Rows:
     clean = np.array([[1, 0], [garbage, 1], [garbage, garbage], [0, 0], [0, garbage]])
     return Rows(
-        np.arange(10, dtype=np.float32).reshape(5, 2),
+        Vectors(np.arange(10, dtype=np.float32).reshape(5, 2)),
         csr_array(np.array([[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 0, 1], [0, 0, 1]])),
         csr_array(clean),
         VERIFIED,
@@ -43,7 +44,7 @@ any_batches = given(
 
 
 def test_a_batch_holds_the_rows_asked_for() -> None:
-    batch = rows_of_five()[np.array([3, 0, 2])]
+    batch = rows_of_five()[Draw(np.array([3, 0, 2]))]
     assert batch.rows.tolist() == [3, 0, 2]
     assert batch.x.tolist() == [[6, 7], [0, 1], [4, 5]]
     assert batch.noisy.tolist() == [[0, 0, 1], [1, 0, 1], [1, 1, 1]]
@@ -54,13 +55,13 @@ def test_a_batch_holds_the_rows_asked_for() -> None:
 
 @pytest.mark.parametrize("garbage", [np.nan, np.inf, 7.0])
 def test_unverified_clean_labels_are_never_handed_over(garbage: float) -> None:
-    batch = rows_of_five(garbage)[np.arange(5)]
+    batch = rows_of_five(garbage)[Draw(np.arange(5))]
     assert batch.clean.tolist() == [[1, 0], [0, 0], [0, 0], [0, 0], [0, 0]]
 
 
 def test_a_loader_passes_batches_on_as_they_are() -> None:
     rows = rows_of_five()
-    order = [np.array([4, 0]), np.array([1, 2, 3])]
+    order = [Draw(np.array([4, 0])), Draw(np.array([1, 2, 3]))]
     loaded = list(DataLoader(rows, sampler=order, batch_size=None))
     assert all(isinstance(batch, Batch) for batch in loaded)
     assert [batch.rows.tolist() for batch in loaded] == [[4, 0], [1, 2, 3]]
@@ -76,7 +77,7 @@ def test_frequencies_are_smoothed() -> None:
 def test_every_noisy_row_comes_once_an_epoch(
     verified: np.ndarray, batch_size: int, share: float, seed: int
 ) -> None:
-    batches = list(MixedBatches(verified, batch_size, share, seed))
+    batches = [draw.rows for draw in MixedBatches(verified, batch_size, share, seed)]
     noisy = np.concatenate([batch[~verified[batch]] for batch in batches])
     assert sorted(noisy) == np.flatnonzero(~verified).tolist()
     if verified.all():
@@ -92,7 +93,7 @@ def test_batches_keep_the_share_of_verified_rows(
     A batch has a noisy and a verified row wherever the data has both.
     """
     sampler = MixedBatches(verified, batch_size, share, seed)
-    batches = list(sampler)
+    batches = [draw.rows for draw in sampler]
     known = np.array([int(verified[batch].sum()) for batch in batches])
     noisy = np.array([len(batch) for batch in batches]) - known
     if verified.all() or not verified.any():
@@ -113,7 +114,7 @@ def test_batches_are_of_nearly_one_size(
     verified: np.ndarray, batch_size: int, share: float, seed: int
 ) -> None:
     """A short last batch would weigh its rows more."""
-    batches = list(MixedBatches(verified, batch_size, share, seed))
+    batches = [draw.rows for draw in MixedBatches(verified, batch_size, share, seed)]
     sizes = [len(batch) for batch in batches]
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) <= max(2, batch_size)
@@ -134,7 +135,7 @@ def test_an_epoch_has_at_least_ten_batches(
 @given(st.integers(0, 50))
 def test_verified_rows_come_round_evenly(seed: int) -> None:
     verified = np.arange(100) < 7
-    batches = list(MixedBatches(verified, 20, 0.25, seed))
+    batches = [draw.rows for draw in MixedBatches(verified, 20, 0.25, seed)]
     times = np.bincount(np.concatenate([batch[verified[batch]] for batch in batches]))
     assert times.max() - times.min() <= 1
 
@@ -150,7 +151,7 @@ def test_the_loss_of_batches_is_the_objective_on_average(known: int) -> None:
     sampler = MixedBatches(verified, 10, 0.2, seed=1)
     totals = []
     for _ in range(len(sampler.verified_rows) or 1):  # epochs until the verified rows end together
-        for batch in sampler:
+        for batch, _ in sampler:
             kinds = [value[batch[kind[batch]]] for kind in (~verified, verified)]
             totals.append(sum(values.mean() for values in kinds if len(values)))
     kinds = [value[kind] for kind in (~verified, verified)]
@@ -163,7 +164,7 @@ def test_the_order_is_the_seeds_and_changes_from_epoch_to_epoch() -> None:
 
     def epochs(seed: int) -> list[list[int]]:
         sampler = MixedBatches(verified, 10, 0.25, seed)
-        return [np.concatenate(list(sampler)).tolist() for _ in range(2)]
+        return [np.concatenate([draw.rows for draw in sampler]).tolist() for _ in range(2)]
 
     assert epochs(1) == epochs(1)
     assert epochs(1) != epochs(2)

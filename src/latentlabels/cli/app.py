@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+import pyarrow as pa
 import torch
 import typer
 from rich.console import Console
@@ -13,10 +16,14 @@ import latentlabels
 from latentlabels.cli import fitting
 from latentlabels.cli.console import Voice, facts_of
 from latentlabels.cli.options import (
+    DEFAULTS,
     ApplyColumns,
+    BackboneOptions,
     CellOptions,
     FitColumns,
+    InputOptions,
     ModelOptions,
+    OnBadInput,
     OutputOptions,
     PredictColumns,
     RerunOptions,
@@ -25,13 +32,19 @@ from latentlabels.cli.options import (
     grouped,
 )
 from latentlabels.cli.roles import roles_for_applying, roles_for_fitting, roles_for_predicting
-from latentlabels.cli.rows import read_rows, row_ids
-from latentlabels.data.columns import input_matrix
+from latentlabels.cli.rows import read_examples, read_rows, row_ids
 from latentlabels.data.table import Format, read_table, write_table_atomically
 from latentlabels.estimator import RobustClassifier
-from latentlabels.results import cleaned_table, predicted_table, staged, write_json, write_model
+from latentlabels.results import (
+    cleaned_table,
+    predicted_table,
+    skipped_table,
+    staged,
+    write_json,
+    write_model,
+)
 
-MODEL, METRICS = "model", "metrics.json"
+MODEL, METRICS, SKIPPED = "model", "metrics.json", "skipped.csv"
 
 app = typer.Typer(
     help="Train on noisy labels and clean them, with a probability for every proposal.",
@@ -57,12 +70,14 @@ def clean(
     table: Table,
     columns: FitColumns,
     cells: CellOptions,
+    reading: InputOptions,
+    backbone: BackboneOptions,
     output: TableOutput,
     model: ModelOptions,
     run: RunOptions,
 ) -> None:
     """Fit a model and clean all rows' labels: leaves cleaned.parquet, model/ and metrics.json."""
-    _fit(table, columns, cells, output, model, run, output.format)
+    _fit(table, columns, cells, reading, backbone, output, model, run, output.format)
 
 
 @app.command(
@@ -74,12 +89,14 @@ def fit(
     table: Table,
     columns: FitColumns,
     cells: CellOptions,
+    reading: InputOptions,
+    backbone: BackboneOptions,
     output: OutputOptions,
     model: ModelOptions,
     run: RunOptions,
 ) -> None:
     """Fit a model: leaves model/ and metrics.json."""
-    _fit(table, columns, cells, output, model, run, None)
+    _fit(table, columns, cells, reading, backbone, output, model, run, None)
 
 
 @app.command(epilog="Example: latentlabels apply new.parquet --model run/model --out new")
@@ -88,6 +105,7 @@ def apply(
     table: Table,
     model: ModelFolder,
     columns: ApplyColumns,
+    reading: InputOptions,
     output: TableOutput,
     run: RerunOptions,
 ) -> None:
@@ -97,20 +115,22 @@ def apply(
     """
     voice = Voice(run)
     name = f"cleaned.{output.format}"
-    with staged(output.out, [name], overwrite=output.overwrite) as folder:
-        estimator = _load(model, run.seed)
+    written = [name, *_skipped(reading)]
+    with staged(output.out, written, overwrite=output.overwrite) as folder:
+        estimator = _load(model, run.seed, reading, voice)
         with voice.working(f"reading {table}"):
             content = read_table(table)
             roles = roles_for_applying(content, estimator, columns)
-            rows = read_rows(content, roles)
+            rows = read_rows(content, roles, _folder(table, reading))
         cleaned = fitting.clean(estimator, rows, voice)
+        _write_skipped(folder, reading, rows.ids, cleaned.skipped, voice)
         write_table_atomically(cleaned_table(rows.ids, cleaned), folder / name, output.format)
     voice.summary(
         [
             ("rows", f"{len(rows):,}"),
             ("verified", f"{rows.verified.sum():,}"),
             ("changed", f"{cleaned.changed.sum():,} rows"),
-            ("written", str(output.out / name)),
+            ("written", f"{', '.join(written)} in {output.out}"),
         ]
     )
 
@@ -121,6 +141,7 @@ def predict(
     table: Table,
     model: ModelFolder,
     columns: PredictColumns,
+    reading: InputOptions,
     output: TableOutput,
     run: RerunOptions,
 ) -> None:
@@ -130,21 +151,26 @@ def predict(
     """
     voice = Voice(run)
     name = f"predicted.{output.format}"
-    with staged(output.out, [name], overwrite=output.overwrite) as folder:
-        estimator = _load(model, run.seed)
+    written = [name, *_skipped(reading)]
+    with staged(output.out, written, overwrite=output.overwrite) as folder:
+        estimator = _load(model, run.seed, reading, voice)
         with voice.working(f"reading {table}"):
             content = read_table(table)
             roles = roles_for_predicting(content, estimator, columns)
-            x = input_matrix(content, roles.input)
+            x = read_examples(content, roles, _folder(table, reading))
+            ids = row_ids(content, roles)
         with voice.working(f"predicting {len(x):,} rows"):
-            probabilities = estimator.predict_proba(x)
+            given = estimator.usable(x)
+            probabilities = estimator.predict_proba(given)
         space = estimator.clean_space_
-        states = space.units.mode(torch.from_numpy(probabilities)).numpy()
-        predicted = predicted_table(
-            row_ids(content, roles), space.names, space.decode(states), probabilities
-        )
+        states = space.units.mode(torch.from_numpy(np.nan_to_num(probabilities))).numpy()
+        names = space.decode(states)
+        for row in given.bad:
+            names[row] = []
+        _write_skipped(folder, reading, ids, given.bad, voice)
+        predicted = predicted_table(ids, space.names, names, probabilities)
         write_table_atomically(predicted, folder / name, output.format)
-    voice.summary([("rows", f"{len(x):,}"), ("written", str(output.out / name))])
+    voice.summary([("rows", f"{len(x):,}"), ("written", f"{', '.join(written)} in {output.out}")])
 
 
 @app.command(epilog="Example: latentlabels demo --out demo")
@@ -165,6 +191,8 @@ def _fit(
     path: Path,
     columns: FitColumns,
     cells: CellOptions,
+    reading: InputOptions,
+    backbone: BackboneOptions,
     output: OutputOptions,
     model: ModelOptions,
     run: RunOptions,
@@ -172,16 +200,20 @@ def _fit(
 ) -> None:
     """Fit, clean, and write what is wanted: a table of that kind, or none."""
     voice = Voice(run)
-    written = [MODEL, METRICS] if kind is None else [f"cleaned.{kind}", MODEL, METRICS]
+    table_name = [] if kind is None else [f"cleaned.{kind}"]
+    written = [*table_name, MODEL, METRICS, *_skipped(reading)]
     with staged(output.out, written, overwrite=output.overwrite) as folder:
-        estimator = fitting.estimator_of(model, run.seed, progress=voice.progress)
+        estimator = fitting.estimator_of(
+            model, backbone, reading, run.seed, progress=voice.progress
+        )
         with voice.working(f"reading {path}"):
             table = read_table(path)
             roles = roles_for_fitting(table, columns, cells)
-            rows = read_rows(table, roles)
+            rows = read_rows(table, roles, _folder(path, reading))
         fitting.fit(estimator, rows, roles, model, voice)
         cleaned = fitting.clean(estimator, rows, voice)
         metrics = fitting.metrics_of(estimator, rows, cleaned, run.seed)
+        _write_skipped(folder, reading, rows.ids, cleaned.skipped, voice)
         if kind is not None:
             table = cleaned_table(rows.ids, cleaned)
             write_table_atomically(table, folder / f"cleaned.{kind}", kind)
@@ -193,8 +225,29 @@ def _fit(
     voice.summary(facts_of(metrics, output.out, written))
 
 
-def _load(folder: Path, seed: int | None) -> RobustClassifier:
+def _load(folder: Path, seed: int | None, reading: InputOptions, voice: Voice) -> RobustClassifier:
     estimator: RobustClassifier = RobustClassifier.load(folder)
+    arguments = {name: value for name, value in vars(reading).items() if name in DEFAULTS}
+    estimator.set_params(**arguments, verbose=voice.progress)
     if seed is not None:
         estimator.model_.seed = seed
     return estimator
+
+
+def _folder(table: Path, reading: InputOptions) -> Path:
+    """Where images' paths start."""
+    return table.parent if reading.folder is None else reading.folder
+
+
+def _skipped(reading: InputOptions) -> list[str]:
+    return [SKIPPED] if reading.on_bad_input == OnBadInput.SKIP else []
+
+
+def _write_skipped(
+    folder: Path, reading: InputOptions, ids: pa.Table, skipped: Mapping[int, str], voice: Voice
+) -> None:
+    if reading.on_bad_input != OnBadInput.SKIP:
+        return
+    write_table_atomically(skipped_table(ids, skipped), folder / SKIPPED, Format.CSV)
+    if skipped:
+        voice.warn(f"{len(skipped)} rows cannot be used and were left out: see {SKIPPED}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 import latentlabels
 from latentlabels.cleaning import CleanedLabels
 from latentlabels.cli.console import Voice, listed
-from latentlabels.cli.options import DEFAULTS, ModelOptions
+from latentlabels.cli.options import DEFAULTS, BackboneOptions, InputOptions, ModelOptions
 from latentlabels.cli.roles import Roles
 from latentlabels.cli.rows import (
     Rows,
@@ -27,18 +26,27 @@ from latentlabels.data.labels import Name
 from latentlabels.errors import LabelError, LatentLabelsError
 from latentlabels.estimator import RobustClassifier
 from latentlabels.evaluation.metrics import score_name
+from latentlabels.store import as_json
 from latentlabels.training.module import VALIDATION_SCORE
 
 METRICS_SCHEMA = 1
 
 
-def estimator_of(model: ModelOptions, seed: int, *, progress: bool) -> RobustClassifier:
-    """An unfitted estimator as the options want it.
+def estimator_of(
+    model: ModelOptions,
+    backbone: BackboneOptions,
+    reading: InputOptions,
+    seed: int,
+    *,
+    progress: bool,
+) -> RobustClassifier:
+    """An unfitted estimator as the options want it, but for the kind of its input.
 
     Raises:
         LatentLabelsError: options that contradict each other, or files that cannot be read.
     """
-    arguments = {name: value for name, value in vars(model).items() if name in DEFAULTS}
+    options = {**vars(model), **vars(backbone), **vars(reading)}
+    arguments = {name: value for name, value in options.items() if name in DEFAULTS}
     if model.transition_matrix:
         if model.auxiliary != DEFAULTS["auxiliary"]:
             raise LatentLabelsError(
@@ -49,7 +57,8 @@ def estimator_of(model: ModelOptions, seed: int, *, progress: bool) -> RobustCla
     for name in ("clean_labels", "noisy_labels"):
         if arguments[name] is not None:
             arguments[name] = read_names(arguments[name], f"--{name.replace('_', '-')}")
-    arguments["hidden_layers"] = _widths(model.hidden_layers)
+    if model.hidden_layers is not None:
+        arguments["hidden_layers"] = _widths(model.hidden_layers)
     return RobustClassifier(**arguments, random_state=seed, verbose=progress)
 
 
@@ -69,6 +78,7 @@ def fit(
         LabelError: labels that nothing can be learnt from.
     """
     _check(rows, roles, options)
+    estimator.set_params(input_kind=roles.input_kind.value)
     if estimator.clean_labels is not None and options.clean_labels is not None:
         require_in_vocabulary(rows, estimator.clean_labels, options.clean_labels)
         _warn_of_unverified(estimator.clean_labels, rows, voice)
@@ -77,9 +87,9 @@ def fit(
     validation = None
     held_out = rows.labelled_in("validation")
     if held_out.any():
-        validation = (rows.x[held_out], taking(rows.clean, held_out))
+        validation = (rows.examples(held_out), taking(rows.clean, held_out))
     estimator.fit(
-        rows.x[training],
+        rows.examples(training),
         rows.noisy_of(training),
         None if known is None else taking(known, training),
         validation=validation,
@@ -121,13 +131,18 @@ def metrics_of(
     score = history.epochs[history.best_epoch].get(VALIDATION_SCORE)
     test = rows.labelled_in("test")
     recovery = rows.labelled_in("train") & ~rows.verified
-    predicted = estimator.predict_proba(rows.x[test]) if test.any() else np.empty((0, 0))
+    skipped = np.zeros(len(rows), dtype=np.bool_)
+    skipped[list(cleaned.skipped)] = True
+    test, recovery = test & ~skipped, recovery & ~skipped
+    predicted = np.empty((0, 0))
+    if test.any():
+        predicted = estimator.predict_proba(rows.examples(test))
     return {
         "schema": METRICS_SCHEMA,
         "version": latentlabels.__version__,
         "seed": seed,
         "settings": {
-            name: str(value) if isinstance(value, Path) else value
+            name: as_json(value)
             for name, value in estimator.get_params().items()
             if name not in ("random_state", "verbose")
         },
@@ -135,6 +150,7 @@ def metrics_of(
             "all": len(rows),
             **{part: int((rows.split == part).sum()) for part in ("train", "validation", "test")},
             "verified": int(rows.verified.sum()),
+            "skipped": len(cleaned.skipped),
         },
         "labels": {"noisy": len(estimator.noisy_space_.names), "clean": len(space.names)},
         "auxiliary": {"kind": choice.kind, "held_out_loss": choice.held_out_loss},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import StrEnum
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -29,7 +30,42 @@ def _column(*names: str, help: str) -> Any:
     return _option("Columns", *names, metavar="COLUMN", help=help)
 
 
-INPUT = _column("--input", help="Numbers, or one vector of numbers a row. Repeat for several.")
+class InputChoice(StrEnum):
+    """What an example is, or whatever its column looks like."""
+
+    AUTO = "auto"
+    VECTOR = "vector"
+    IMAGE = "image"
+    TEXT = "text"
+
+
+class Tune(StrEnum):
+    """Which part of a network on images or texts is trained."""
+
+    HEAD = "head"
+    ALL = "all"
+
+
+class Precision(StrEnum):
+    """Of a tuned backbone's products."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class OnBadInput(StrEnum):
+    """What to do at an example that cannot be used."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+INPUT = _column(
+    "--input",
+    help="Images (paths, bytes or Hugging Face images), texts, vectors, or numbers, of which "
+    "several columns may be named.",
+)
 NOISY = _column("--noisy", help="Noisy labels. Repeat for several annotators.")
 
 IdOption = Annotated[
@@ -69,6 +105,10 @@ class FitColumns:
     verified: VerifiedOption = None
     split: SplitOption = None
     id: IdOption = None
+    input_kind: Annotated[
+        InputChoice,
+        _option("Columns", "--input-kind", help="By default what the column looks like."),
+    ] = InputChoice.AUTO
 
 
 @dataclass(frozen=True)
@@ -103,6 +143,89 @@ class CellOptions:
     clean_kind: Annotated[
         Kind, _option("Columns", "--clean-kind", help="Any number of clean labels, or one class.")
     ] = Kind.AUTO
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """How images and texts are read."""
+
+    folder: Annotated[
+        Path | None,
+        _option(
+            "Input",
+            "--folder",
+            metavar="DIR",
+            help="Where images' paths start; by default the table's folder.",
+        ),
+    ] = None
+    on_bad_input: Annotated[
+        OnBadInput,
+        _option(
+            "Input",
+            "--on-bad-input",
+            help="At images and texts that cannot be used: fail, or leave them out and list them "
+            "in skipped.csv.",
+        ),
+    ] = OnBadInput.FAIL
+    workers: Annotated[
+        int, _option("Input", "--workers", min=0, help="Processes that read and decode.")
+    ] = DEFAULTS["workers"]
+    cache: Annotated[
+        Path | None,
+        _option(
+            "Input",
+            "--cache",
+            metavar="DIR",
+            help="Keeps features of images and texts; by default a user's cache folder.",
+        ),
+    ] = DEFAULTS["cache"]
+
+
+@dataclass(frozen=True)
+class BackboneOptions:
+    """Arguments of `RobustClassifier` on backbones, of the same names."""
+
+    backbone: Annotated[
+        str | None,
+        _option(
+            "Backbone",
+            "--backbone",
+            metavar="NAME",
+            help="A timm model for images; a sentence-transformers model or its folder for texts.",
+        ),
+    ] = DEFAULTS["backbone"]
+    weights: Annotated[
+        Path | None,
+        _option("Backbone", "--weights", metavar="FILE", help="A timm model's, as safetensors."),
+    ] = DEFAULTS["weights"]
+    pretrained: Annotated[
+        bool,
+        _option("Backbone", "--pretrained/--from-scratch", help="Start from trained weights."),
+    ] = DEFAULTS["pretrained"]
+    tune: Annotated[
+        Tune,
+        _option(
+            "Backbone",
+            "--tune",
+            help="Train layers on the backbone's features, computed once; or all, end to end.",
+        ),
+    ] = Tune.HEAD
+    image_size: Annotated[
+        int | None,
+        _option("Backbone", "--image-size", min=8, help="Pixels; by default the model's own."),
+    ] = DEFAULTS["image_size"]
+    augment: Annotated[
+        bool,
+        _option("Backbone", "--augment/--no-augment", help="Crop and flip where all is tuned."),
+    ] = DEFAULTS["augment"]
+    precision: Annotated[
+        Precision,
+        _option("Backbone", "--precision", help="Of a tuned backbone; auto takes the faster."),
+    ] = Precision.AUTO
+    encoder_learning_rate: Annotated[
+        float,
+        _option("Backbone", "--encoder-learning-rate", min=0, help="Adam's, for the backbone."),
+    ] = DEFAULTS["encoder_learning_rate"]
 
 
 @dataclass(frozen=True)
@@ -147,9 +270,14 @@ class ModelOptions:
         _option("Model", "--noisy-link/--no-noisy-link", help="Join input and noisy labels."),
     ] = DEFAULTS["noisy_link"]
     hidden_layers: Annotated[
-        str,
-        _option("Model", "--hidden-layers", metavar="WIDTHS", help='The network\'s: "256,128".'),
-    ] = ",".join(map(str, DEFAULTS["hidden_layers"]))
+        str | None,
+        _option(
+            "Model",
+            "--hidden-layers",
+            metavar="WIDTHS",
+            help="The network's, by default 512,512; none on a backbone that is tuned.",
+        ),
+    ] = DEFAULTS["hidden_layers"]
     start: Annotated[
         str,
         _option(

@@ -7,9 +7,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from latentlabels.cli.options import ApplyColumns, CellOptions, FitColumns, PredictColumns
+from latentlabels.cli.options import (
+    ApplyColumns,
+    CellOptions,
+    FitColumns,
+    InputChoice,
+    PredictColumns,
+)
 from latentlabels.data.cells import CellForm, Kind, cell_form
-from latentlabels.data.columns import column_of
+from latentlabels.data.columns import InputKind, column_of, input_kind
 from latentlabels.data.labels import Vocabulary
 from latentlabels.errors import ModelFolderError, TableError
 from latentlabels.estimator import RobustClassifier
@@ -25,6 +31,7 @@ class Roles:
 
     Attributes:
         input: columns of inputs.
+        input_kind: what they hold.
         noisy: columns of noisy labels.
         noisy_forms: how each of these is read.
         clean: column of clean labels.
@@ -42,6 +49,7 @@ class Roles:
     verified: str | None = None
     split: str | None = None
     id: str | None = None
+    input_kind: InputKind = InputKind.VECTOR
 
     def provenance(self) -> dict[str, Any]:
         """What a model's folder keeps of the roles it was fitted with."""
@@ -71,9 +79,17 @@ def roles_for_fitting(table: pa.Table, columns: FitColumns, cells: CellOptions) 
         verified=columns.verified,
         split=columns.split,
         id=_id(table, columns.id),
+        input_kind=kind_of_input(table, columns),
     )
     _check(table, roles)
     return roles
+
+
+def kind_of_input(table: pa.Table, columns: FitColumns) -> InputKind:
+    """What the inputs are, found out where it is not said."""
+    if columns.input_kind != InputChoice.AUTO:
+        return InputKind(columns.input_kind)
+    return input_kind(table, columns.input)
 
 
 def roles_for_applying(table: pa.Table, model: RobustClassifier, columns: ApplyColumns) -> Roles:
@@ -117,6 +133,7 @@ def roles_for_applying(table: pa.Table, model: RobustClassifier, columns: ApplyC
         verified=verified,
         split=columns.split or _if_there(table, fitted.split),
         id=_id(table, columns.id or _if_there(table, fitted.id)),
+        input_kind=fitted.input_kind,
     )
     _check(table, roles)
     return roles
@@ -132,6 +149,7 @@ def roles_for_predicting(
         noisy=[],
         noisy_forms=[],
         id=_id(table, columns.id or _if_there(table, fitted.id)),
+        input_kind=fitted.input_kind,
     )
     _check(table, roles)
     return roles
@@ -150,6 +168,7 @@ def fitted_roles(model: RobustClassifier) -> Roles:
         known = dict(provenance[PROVENANCE_KEY])
         known["noisy_forms"] = [_form(form) for form in known["noisy_forms"]]
         known["clean_form"] = known["clean_form"] and _form(known["clean_form"])
+        known["input_kind"] = InputKind(known["input_kind"])
         roles = Roles(**known)
         for names in (roles.input, roles.noisy):
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -166,6 +185,10 @@ def _check(table: pa.Table, roles: Roles) -> None:
         raise TableError("The model does not say what its inputs are: name them with --input.")
     if roles.verified is not None and roles.clean is None:
         raise TableError("--verified says whose clean labels may be read: name them with --clean.")
+    if roles.input_kind != InputKind.VECTOR and len(roles.input) > 1:
+        raise TableError(
+            f"--input is one column of {roles.input_kind}s, got {len(roles.input)} columns."
+        )
     for option, names in (("--input", roles.input), ("--noisy", roles.noisy)):
         for name in names:
             column_of(table, name)

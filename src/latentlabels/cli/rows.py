@@ -11,8 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from latentlabels.cli.roles import Roles
+from latentlabels.data.arrow_cells import ArrowCells
 from latentlabels.data.cells import Kind, Labels, MultiClass, MultiLabel, read_labels
-from latentlabels.data.columns import column_of, flags, input_matrix, splits
+from latentlabels.data.columns import InputKind, column_of, flags, input_matrix, splits
 from latentlabels.data.labels import Name
 from latentlabels.errors import LabelError, TableError
 
@@ -28,7 +29,7 @@ class Rows:
 
     Attributes:
         ids: a table of one column that names the rows.
-        x: examples, (rows, inputs).
+        x: vectors (rows, inputs), or the cells of images or texts.
         noisy: noisy labels by column.
         clean: clean labels, None where there are none.
         split: "train", "validation" or "test", (rows,).
@@ -36,7 +37,7 @@ class Rows:
     """
 
     ids: pa.Table
-    x: NDArray[np.float32]
+    x: NDArray[np.float32] | ArrowCells
     noisy: dict[str, Column]
     clean: Column
     split: NDArray[np.str_]
@@ -44,6 +45,10 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def examples(self, rows: Mask) -> NDArray[np.float32] | ArrowCells:
+        """The examples of some rows."""
+        return self.x.take(rows) if isinstance(self.x, ArrowCells) else self.x[rows]
 
     def labelled_in(self, part: str) -> Mask:
         """Rows of one part of the data with a clean label, readable or not, (rows,)."""
@@ -72,8 +77,13 @@ class Rows:
         return masked  # type: ignore[return-value]
 
 
-def read_rows(table: pa.Table, roles: Roles) -> Rows:
+def read_rows(table: pa.Table, roles: Roles, folder: Path) -> Rows:
     """Read and check the columns.
+
+    Args:
+        table: the table.
+        roles: of its columns.
+        folder: where images' paths start.
 
     Raises:
         TableError: cells that cannot be read.
@@ -94,12 +104,24 @@ def read_rows(table: pa.Table, roles: Roles) -> Rows:
     split = everywhere if roles.split is None else splits(table, roles.split)
     return Rows(
         ids=row_ids(table, roles),
-        x=input_matrix(table, roles.input),
+        x=read_examples(table, roles, folder),
         noisy=noisy,
         clean=clean,
         split=split,
         verified=_verified(table, roles, clean) & (split == "train"),
     )
+
+
+def read_examples(table: pa.Table, roles: Roles, folder: Path) -> NDArray[np.float32] | ArrowCells:
+    """Vectors (rows, inputs), or the cells of images or texts, which are not looked at yet.
+
+    Raises:
+        TableError: cells that hold no vectors where there should be some.
+    """
+    if roles.input_kind == InputKind.VECTOR:
+        return input_matrix(table, roles.input)
+    column = column_of(table, roles.input[0])
+    return ArrowCells.of(column, folder if roles.input_kind == InputKind.IMAGE else None)
 
 
 def row_ids(table: pa.Table, roles: Roles) -> pa.Table:

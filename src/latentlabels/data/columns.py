@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -15,6 +17,10 @@ from numpy.typing import NDArray
 from latentlabels.errors import TableError
 
 COLUMNS_NAMED: Final = 12
+CELLS_LOOKED_AT: Final = 1000
+IMAGE_SUFFIXES: Final = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".jpe", ".png", ".tif", ".tiff", ".webp")
+)
 FLAGS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 SPLITS: Final = {
     "train": "train",
@@ -43,6 +49,35 @@ def column_of(table: pa.Table, name: str) -> pa.ChunkedArray:
         more = len(table.column_names) - COLUMNS_NAMED
         hint = f"Its columns are {shown}" + (f" and {more} more." if more > 0 else ".")
     raise TableError(f"The table has no column {name!r}. {hint}")
+
+
+class InputKind(StrEnum):
+    """What an example is."""
+
+    VECTOR = "vector"
+    IMAGE = "image"
+    TEXT = "text"
+
+
+def input_kind(table: pa.Table, columns: Sequence[str]) -> InputKind:
+    """What the examples in some columns look like.
+
+    Encoded bytes and Hugging Face images are images, and so are texts that all end like the name of
+    an image file; other texts are texts, unless they are numbers.
+
+    Raises:
+        TableError: an unknown column.
+    """
+    column = column_of(table, columns[0])
+    kind = column.type
+    if pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return InputKind.IMAGE
+    if len(columns) > 1 or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return InputKind.VECTOR
+    texts = [text for text in column.slice(0, CELLS_LOOKED_AT).to_pylist() if text]
+    if texts and all(Path(text.strip()).suffix.lower() in IMAGE_SUFFIXES for text in texts):
+        return InputKind.IMAGE
+    return InputKind.VECTOR if any(map(_has_numbers, texts)) else InputKind.TEXT
 
 
 def input_matrix(table: pa.Table, columns: Sequence[str]) -> NDArray[np.float32]:
@@ -140,11 +175,8 @@ def _numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float32]:
 
 def _from_text(text: str, name: str, row: int) -> list[float]:
     """The numbers of a text: `0.5`, `0.5 1e-3`, `0.5;1e-3`, `[0.5, 1e-3]`."""
-    stripped = text.strip()
-    bracketed = stripped.startswith("[") and stripped.endswith("]")
-    parts = re.split(r"[\s,]+" if bracketed else r"[\s;]+", stripped.strip("[] \t\r\n"))
     try:
-        return [float(part) for part in parts]
+        return _numbers_in(text)
     except ValueError:
         raise _cannot_use(
             name,
@@ -152,6 +184,21 @@ def _from_text(text: str, name: str, row: int) -> list[float]:
             f"holds {_short(text)}",
             "An input is a number, or a vector: a list, or numbers between spaces or semicolons.",
         ) from None
+
+
+def _numbers_in(text: str) -> list[float]:
+    stripped = text.strip()
+    bracketed = stripped.startswith("[") and stripped.endswith("]")
+    parts = re.split(r"[\s,]+" if bracketed else r"[\s;]+", stripped.strip("[] \t\r\n"))
+    return [float(part) for part in parts]
+
+
+def _has_numbers(text: str) -> bool:
+    try:
+        _numbers_in(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _require_one_length(lengths: NDArray[np.int64], name: str) -> None:
@@ -209,6 +256,6 @@ def _cannot_use(name: str, row: int, what: str, remedy: str) -> TableError:
 
 def _no_numbers(name: str, kind: pa.DataType) -> TableError:
     return TableError(
-        f"Input column {name!r} holds {kind}, and an input is numbers or vectors of numbers. "
-        "Turn images, texts and dates into numbers first."
+        f"Input column {name!r} holds {kind}, and a vector is numbers or lists of numbers. "
+        "For images or texts say --input-kind; turn dates into numbers first."
     )

@@ -1,4 +1,7 @@
-"""Tables: CSV, Parquet and JSON Lines files, read and written.
+"""Tables: CSV, Parquet, JSON Lines and Arrow files, read and written.
+
+An Arrow file is mapped, and so may be larger than memory; a large Parquet file is written to a
+temporary Arrow file, which is mapped.
 
 A CSV does not say what its cells are. They are kept as text, so that an id 007 or a label 1.50
 stays what it is; only a column of plain whole numbers becomes numbers, be they written 2 or, as
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
@@ -21,6 +25,7 @@ from typing import Any, BinaryIO, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+import pyarrow.ipc
 import pyarrow.parquet
 
 from latentlabels.errors import TableError
@@ -32,6 +37,7 @@ class Format(StrEnum):
     PARQUET = "parquet"
     CSV = "csv"
     JSONL = "jsonl"
+    ARROW = "arrow"
 
 
 FORMATS: Final = {
@@ -39,15 +45,21 @@ FORMATS: Final = {
     ".parquet": Format.PARQUET,
     ".jsonl": Format.JSONL,
     ".ndjson": Format.JSONL,
+    ".arrow": Format.ARROW,
+    ".feather": Format.ARROW,
 }
 FORMAT_NAMES: Final = {
     Format.CSV: "a CSV file",
     Format.PARQUET: "a Parquet file",
     Format.JSONL: "JSON Lines",
+    Format.ARROW: "an Arrow IPC file",
 }
 PARQUET_MAGIC: Final = b"PAR1"
 # A line of a CSV has to fit into a block, and a vector of thousands of numbers is a long line.
 CSV_BLOCK: Final = 1 << 24
+# A Parquet file of more bytes is not read into memory.
+MAPPED_FROM: Final = 1 << 28
+MAPPED_ROWS: Final = 1000
 JSON_LINES_AT_ONCE: Final = 10_000
 WHOLE_NUMBER: Final = r"^(0|-?[1-9][0-9]{0,17})$"
 WHOLE_FLOAT: Final = r"^(0|-?[1-9][0-9]{0,14})\.0$"
@@ -58,7 +70,7 @@ def read_table(path: Path) -> pa.Table:
     """Read a table; its suffix says which kind of file it is.
 
     Args:
-        path: a .csv, .parquet, .jsonl or .ndjson file.
+        path: a .csv, .parquet, .jsonl, .ndjson, .arrow or .feather file.
 
     Raises:
         TableError: no such file, an unknown suffix, a file that is not what its name says, no rows,
@@ -70,6 +82,7 @@ def read_table(path: Path) -> pa.Table:
         Format.CSV: _read_csv,
         Format.PARQUET: _read_parquet,
         Format.JSONL: _read_json_lines,
+        Format.ARROW: _read_arrow,
     }
     with path.open("rb") as file:
         magic = file.read(len(PARQUET_MAGIC))
@@ -104,6 +117,7 @@ def write_table_atomically(table: pa.Table, path: Path, kind: Format) -> None:
         Format.CSV: _write_csv,
         Format.PARQUET: pa.parquet.write_table,
         Format.JSONL: _write_json_lines,
+        Format.ARROW: _write_arrow,
     }
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -146,16 +160,41 @@ def _broken(path: Path, error: Exception) -> TableError:
 def _read_parquet(file: BinaryIO, path: Path) -> pa.Table:
     try:
         # Not pyarrow.parquet.read_table, which adds columns it reads off the folders' names.
-        table = pa.parquet.ParquetFile(file).read()
+        parquet = pa.parquet.ParquetFile(file)
+        if path.stat().st_size > MAPPED_FROM:
+            return _mapped(parquet)
+        return _plain(parquet.read())
     except (pa.ArrowException, OSError) as error:
         raise _broken(path, error) from error
+
+
+def _mapped(parquet: pa.parquet.ParquetFile) -> pa.Table:
+    """A Parquet file's content, mapped from an Arrow file that has no name any more."""
+    with tempfile.NamedTemporaryFile(prefix="latentlabels-", suffix=".arrow") as file:
+        schema = _plain(parquet.schema_arrow.empty_table()).schema
+        with pa.ipc.new_file(file, schema) as writer:
+            for batch in parquet.iter_batches(MAPPED_ROWS):
+                writer.write_table(_plain(pa.table(batch)))
+        file.flush()
+        return pa.ipc.open_file(pa.memory_map(file.name)).read_all()
+
+
+def _read_arrow(_: BinaryIO, path: Path) -> pa.Table:
+    try:
+        return _plain(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+    except (pa.ArrowException, OSError) as error:
+        raise _broken(path, error) from error
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """A table without dictionaries."""
     plain = pa.schema(
         [
             field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
             for field in table.schema
         ]
     )
-    return table.cast(plain)
+    return table if plain.equals(table.schema) else table.cast(plain)
 
 
 def _read_csv(file: BinaryIO, path: Path) -> pa.Table:
@@ -247,6 +286,11 @@ def _csv_column(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
             [None if text is None else spreadsheet_safe(text) for text in texts], pa.string()
         )
     return column
+
+
+def _write_arrow(table: pa.Table, file: BinaryIO) -> None:
+    with pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
 
 
 def _write_json_lines(table: pa.Table, file: BinaryIO) -> None:

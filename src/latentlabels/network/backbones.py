@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
+
+from latentlabels.errors import BackboneError
 
 
 class Standardise(nn.Module):
@@ -51,3 +55,32 @@ def vector_backbone(inputs: int, widths: tuple[int, ...], dropout: float) -> nn.
         layers += [nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(dropout)]
         inputs = width
     return nn.Sequential(*layers)
+
+
+def own_backbone(module: nn.Module | None, inputs: int) -> tuple[nn.Sequential, int]:
+    """A caller's module for vectors behind standardised columns, and how many features it gives.
+
+    Args:
+        module: from (batch, inputs) to (batch, features); it is copied.
+        inputs: number of input columns.
+
+    Raises:
+        BackboneError: no module, or one that gives something else.
+    """
+    if module is None:
+        raise BackboneError(
+            "The model was fitted with a backbone of the caller's own: pass it as backbone=..."
+        )
+    wanted = f"A backbone for vectors maps (batch, {inputs}) to (batch, features)"
+    module = copy.deepcopy(module)
+    training = module.training
+    try:
+        with torch.no_grad():
+            features = module.eval()(torch.zeros(2, inputs))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise BackboneError(f"{wanted}; this one failed: {error}") from error
+    module.train(training)
+    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
+        shape = tuple(getattr(features, "shape", ()))
+        raise BackboneError(f"{wanted}; this one gave {type(features).__name__} of shape {shape}.")
+    return nn.Sequential(Standardise(inputs), module), features.shape[1]

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import (
     Callback,
@@ -21,19 +20,16 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
     RichProgressBar,
 )
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from latentlabels.errors import LatentLabelsError
 from latentlabels.model.marginal import is_tractable
+from latentlabels.network.examples import ENCODED, VECTORS, Vectors, split
 from latentlabels.objective import ExactPhase, NegativePhase, PersistentGibbs
 from latentlabels.robust_model import RobustModel
 from latentlabels.training.module import VALIDATION_SCORE, RobustModule
-from latentlabels.training.rows import Batch, MixedBatches, Rows
+from latentlabels.training.rows import Batch, Draw, MixedBatches, Rows
 from latentlabels.training.settings import TrainingSettings
-
-# Rows a batch where the order does not matter.
-BATCH = 512
 
 
 @dataclass
@@ -114,8 +110,10 @@ def train(
             _fit(
                 trainer,
                 module,
-                _loader(rows, batches),
-                None if validation is None else _loader(validation, _in_order(len(validation))),
+                _loader(rows, batches, settings),
+                None
+                if validation is None
+                else _loader(validation, _in_order(validation), settings),
             )
         saved = torch.load(best.best_model_path, weights_only=True)
         module.load_state_dict(saved["state_dict"])
@@ -178,12 +176,13 @@ def _fit(
         raise KeyboardInterrupt from None
 
 
-def _loader(rows: Rows, batches: Iterable[NDArray[np.int64]]) -> DataLoader[Batch]:
-    return DataLoader(rows, sampler=batches, batch_size=None)
+def _loader(rows: Rows, draws: Iterable[Draw], settings: TrainingSettings) -> DataLoader[Batch]:
+    return DataLoader(rows, sampler=draws, batch_size=None, num_workers=settings.workers)
 
 
-def _in_order(count: int) -> list[NDArray[np.int64]]:
-    return [part for part in np.split(np.arange(count), range(BATCH, count, BATCH)) if len(part)]
+def _in_order(rows: Rows) -> list[Draw]:
+    size = VECTORS if isinstance(rows.x, Vectors) else ENCODED
+    return [Draw(part) for part in split(len(rows), size)]
 
 
 @contextmanager

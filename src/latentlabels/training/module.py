@@ -5,10 +5,11 @@ from __future__ import annotations
 import lightning as L
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentlabels.evaluation.metrics import score
 from latentlabels.model.pairwise import Potentials
+from latentlabels.network.potentials import encoder_in
 from latentlabels.objective import NegativePhase, PersistentGibbs, RobustLoss
 from latentlabels.robust_model import RobustModel
 from latentlabels.training.rows import Batch
@@ -36,17 +37,36 @@ class RobustModule(L.LightningModule):
         self._validated: list[tuple[Tensor, Tensor]] = []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam with weight decay, and a step size of its own for the CRF."""
+        """Adam with weight decay, and step sizes of their own for an encoder and for the CRF."""
         settings = self.settings
+        encoder = self._encoder_parameters()
+        inside = set(encoder)
         groups = [
-            {"params": list(self.model.network.parameters()), "lr": settings.learning_rate},
+            {
+                "params": [p for p in self.model.network.parameters() if p not in inside],
+                "lr": settings.learning_rate,
+            },
             {
                 "params": [p for p in self.model.crf.parameters() if p.requires_grad],
                 "lr": settings.crf_learning_rate,
                 "weight_decay": settings.crf_weight_decay,
             },
         ]
-        return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, foreach=True)
+        if encoder:
+            groups.append(
+                {
+                    "params": encoder,
+                    "lr": settings.encoder_learning_rate,
+                    "eps": settings.encoder_epsilon,
+                }
+            )
+        return torch.optim.AdamW(
+            groups, weight_decay=settings.weight_decay, eps=settings.epsilon, foreach=True
+        )
+
+    def _encoder_parameters(self) -> list[nn.Parameter]:
+        encoder = encoder_in(self.model.network)
+        return [] if encoder is None else [p for p in encoder.parameters() if p.requires_grad]
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _index: int) -> Batch:
         """Move a batch, whose fields are all tensors."""
@@ -74,8 +94,13 @@ class RobustModule(L.LightningModule):
         return loss
 
     @torch.no_grad()
-    def _potentials_for_inference(self, x: Tensor) -> Potentials:
-        """The potentials as the network will be used: without dropout, and held fixed."""
+    def _potentials_for_inference(self, x: Tensor) -> Potentials | None:
+        """The potentials as the network will be used: without dropout, and held fixed.
+
+        A second pass through an encoder costs more than its dropout does harm: then there are none.
+        """
+        if encoder_in(self.model.network) is not None:
+            return None
         self.model.network.eval()
         potentials: Potentials = self.model.network(x)
         self.model.network.train()

@@ -13,7 +13,22 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from latentlabels.network.examples import Examples
+
 FEWEST_BATCHES = 10
+
+
+class Draw(NamedTuple):
+    """The rows of a batch, and which time round.
+
+    Attributes:
+        rows: row numbers, (batch,).
+        visit: how often the data has been gone through before, which a row's augmentation hangs on;
+            None where rows are to be read as they are.
+    """
+
+    rows: NDArray[np.int64]
+    visit: int | None = None
 
 
 class Batch(NamedTuple):
@@ -39,13 +54,13 @@ class Rows(Dataset[Batch]):
     """Examples with their labels, read a batch at a time.
 
     Attributes:
-        x: the examples, (rows, ...), float32.
+        x: the examples.
         noisy: given labels, sparse (rows, noisy).
         clean: clean labels, sparse (rows, clean); an unverified row is never read.
         verified: which rows' clean labels may be read, (rows,).
     """
 
-    x: NDArray[np.float32]
+    x: Examples
     noisy: csr_array
     clean: csr_array
     verified: NDArray[np.bool_]
@@ -53,13 +68,14 @@ class Rows(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.x)
 
-    def __getitem__(self, rows: NDArray[np.int64]) -> Batch:
+    def __getitem__(self, draw: Draw) -> Batch:
+        rows = draw.rows
         verified = self.verified[rows]
         clean = np.zeros((len(rows), self.clean.shape[1]), dtype=np.float32)
         clean[verified] = self.clean[rows[verified]].toarray()
         return Batch(
             torch.from_numpy(rows),
-            torch.from_numpy(self.x[rows]),
+            self.x.batch(rows, draw.visit),
             torch.from_numpy(self.noisy[rows].astype(np.float32).toarray()),
             torch.from_numpy(clean),
             torch.from_numpy(verified),
@@ -71,7 +87,7 @@ class Rows(Dataset[Batch]):
         return torch.from_numpy((total + 0.5) / (len(self) + 1.0))
 
 
-class MixedBatches(Sampler[NDArray[np.int64]]):
+class MixedBatches(Sampler[Draw]):
     """Batches that hold noisy and verified rows in a fixed proportion.
 
     The objective is the mean over noisy rows plus the mean over verified rows, so with both kinds
@@ -101,20 +117,22 @@ class MixedBatches(Sampler[NDArray[np.int64]]):
             self.verified_count = min(self.verified_count, batch_size - 1)
         self.noisy_count = batch_size - self.verified_count
         self.generator = np.random.default_rng(seed)
+        self.visits = 0
 
     def __len__(self) -> int:
         if len(self.noisy_rows):
             return -(-len(self.noisy_rows) // self.noisy_count)
         return -(-len(self.verified_rows) // self.verified_count)
 
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+    def __iter__(self) -> Iterator[Draw]:
         noisy = self.generator.permutation(self.noisy_rows)
         verified = self._verified_stream(len(self) * self.verified_count)
         # Parts of equal size: a short last batch would weigh its rows more.
         for own, known in zip(
             np.array_split(noisy, len(self)), np.array_split(verified, len(self)), strict=True
         ):
-            yield np.concatenate([own, known])
+            yield Draw(np.concatenate([own, known]), self.visits)
+        self.visits += 1
 
     def _verified_stream(self, count: int) -> NDArray[np.int64]:
         if len(self.noisy_rows) == 0:

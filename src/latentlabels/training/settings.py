@@ -16,13 +16,17 @@ class TrainingSettings:
         patience: epochs without a better validation score after which training stops.
         batch_size: rows a batch; fewer where the data would not fill ten batches an epoch.
         verified_share: least share of a batch that is verified rows.
-        learning_rate: Adam's step size for the network.
+        learning_rate: Adam's step size for the network's layers and heads.
+        encoder_learning_rate: Adam's step size for an encoder that is trained end to end.
         crf_learning_rate: Adam's step size for the CRF.
+        epsilon: Adam's ε for layers, heads and CRF.
+        encoder_epsilon: Adam's ε for the encoder.
         weight_decay: of the network.
         crf_weight_decay: of the CRF.
         averaging: decay of the running average of the weights, a step; 0 leaves the last weights.
         alpha: the auxiliary's weight over time.
         gibbs: chains a row and sweeps an update, where the negative phase is sampled.
+        workers: processes that read and prepare examples beside the training process.
         seed: of batches, dropout and chains, below 2³².
     """
 
@@ -31,10 +35,14 @@ class TrainingSettings:
     batch_size: int = 256
     verified_share: float = 0.25
     learning_rate: float = 2e-3
+    encoder_learning_rate: float = 1e-4
     crf_learning_rate: float = 2e-3
+    epsilon: float = 1e-8
+    encoder_epsilon: float = 1e-8
     weight_decay: float = 1e-2
     crf_weight_decay: float = 1e-2
     averaging: float = 0.99
     alpha: AlphaSchedule = AlphaSchedule(8.0, 1.0, 10.0)
     gibbs: GibbsSchedule = GibbsSchedule()
+    workers: int = 0
     seed: int = 0

@@ -1,0 +1,194 @@
+"""What a caller passes as examples: vectors, images or texts, the usable and the bad ones."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from latentlabels.data.arrow_cells import ArrowCells
+from latentlabels.errors import BackboneError, InputError
+from latentlabels.network.embedding import check, embed
+from latentlabels.network.embedding_cache import EmbeddingCache, default_cache_folder
+from latentlabels.network.encoders import CUSTOM, Encoder, EncoderSpec, build_encoder
+from latentlabels.network.examples import EncoderInputs, Examples, Vectors
+from latentlabels.store import Architecture
+
+DEFAULTS: Final = {
+    "image": "tf_efficientnet_lite0.in1k",
+    "text": "sentence-transformers/all-MiniLM-L6-v2",
+}
+
+
+@dataclass(frozen=True)
+class Usable:
+    """The usable examples among those that were passed.
+
+    Attributes:
+        examples: in their order.
+        rows: which rows they are, (usable,).
+        total: how many were passed.
+        bad: why each of the others cannot be used, by row.
+    """
+
+    examples: Examples
+    rows: NDArray[np.intp]
+    total: int
+    bad: dict[int, str]
+
+    def scattered(self, values: NDArray[Any], fill: Any) -> NDArray[Any]:
+        """Values of the usable rows (usable, ...) among all rows, the others filled."""
+        if not self.bad:
+            return values
+        everywhere = np.full((self.total, *values.shape[1:]), fill, dtype=values.dtype)
+        everywhere[self.rows] = values
+        return everywhere
+
+
+def usable_vectors(values: NDArray[np.float32]) -> Usable:
+    """Vectors, all of which were checked."""
+    return Usable(Vectors(values), np.arange(len(values)), len(values), {})
+
+
+@dataclass(frozen=True)
+class EncodedInputs:
+    """How images or texts are read.
+
+    Attributes:
+        encoder: turns them into features.
+        tuned: whether the encoder is trained; else its features are computed here, once.
+        cache: folder of computed features; None for the user's own.
+        workers: processes that read and prepare examples.
+        skip: whether bad examples are left out, and not refused.
+        seed: of augmentation.
+        progress: whether to show progress bars.
+    """
+
+    encoder: Encoder
+    tuned: bool
+    cache: Path | None
+    workers: int
+    skip: bool
+    seed: int
+    progress: bool
+
+    def read(self, X: Any) -> Usable:
+        """The usable ones of some examples.
+
+        Raises:
+            InputError: examples of another form, or a bad one where they are refused, or none that
+                is not.
+        """
+        cells = as_cells(X, self.encoder.spec.kind)
+        if self.tuned:
+            bad = check(self.encoder, cells, workers=self.workers, progress=self.progress)
+        else:
+            cache = EmbeddingCache(
+                self.cache or default_cache_folder(),
+                self.encoder.fingerprint(),
+                self.encoder.features,
+            )
+            embedded = embed(
+                self.encoder, cells, cache=cache, workers=self.workers, progress=self.progress
+            )
+            bad = embedded.bad
+        self._require_usable(bad, len(cells))
+        rows = np.array([row for row in range(len(cells)) if row not in bad], dtype=np.intp)
+        if self.tuned:
+            examples: Examples = EncoderInputs(self.encoder, cells, rows, self.seed)
+        else:
+            examples = Vectors(embedded.vectors[rows])
+        return Usable(examples, rows, len(cells), bad)
+
+    def _require_usable(self, bad: dict[int, str], total: int) -> None:
+        if not bad or (self.skip and len(bad) < total):
+            return
+        row = min(bad)
+        kind = self.encoder.spec.kind
+        remedy = (
+            "None is left."
+            if self.skip
+            else 'Mend them, or leave them out with on_bad_input="skip" (--on-bad-input skip).'
+        )
+        raise InputError(
+            f"{len(bad)} of {total} {kind}s cannot be used, the first in row {row} (rows count "
+            f"from 0): {bad[row]}. {remedy}"
+        )
+
+
+def as_cells(X: Any, kind: str) -> Sequence[Any]:
+    """Examples as a sequence that is read cell by cell.
+
+    Raises:
+        InputError: something that is no sequence of examples.
+    """
+    if isinstance(X, pa.Array | pa.ChunkedArray):
+        return ArrowCells.of(X)
+    if hasattr(X, "to_numpy"):  # a column of pandas
+        X = X.to_numpy()
+    if isinstance(X, np.ndarray) and kind == "text" and X.ndim == 2 and X.shape[1] == 1:
+        X = X[:, 0]
+    sequence = hasattr(X, "__len__") and hasattr(X, "__getitem__")
+    if not sequence or isinstance(X, str | bytes | dict):
+        raise InputError(f"X is a sequence of {kind}s, one for each row, got {type(X).__name__}.")
+    if isinstance(X, np.ndarray) and X.ndim != 1 and kind == "text":
+        raise InputError(f"X is one text for each row, got an array of shape {X.shape}.")
+    if len(X) == 0:
+        raise InputError(f"There are no examples. X needs at least one {kind}.")
+    cells: Sequence[Any] = X
+    return cells
+
+
+def new_encoder(
+    kind: str,
+    backbone: str | nn.Module | None,
+    *,
+    weights: str | Path | None,
+    pretrained: bool,
+    size: int | None,
+    augment: bool,
+) -> Encoder | None:
+    """What turns images or texts into features, as it is before training; None for vectors.
+
+    Raises:
+        BackboneError: it cannot be had.
+    """
+    if kind == "vector":
+        return None
+    module = copy.deepcopy(backbone) if isinstance(backbone, nn.Module) else None
+    spec = EncoderSpec(
+        kind="image" if kind == "image" else "text",
+        name=backbone if isinstance(backbone, str) else CUSTOM if module else DEFAULTS[kind],
+        weights=None if weights is None else str(weights),
+        pretrained=pretrained,
+        size=size,
+        augment=augment and kind == "image",
+    )
+    # A head that has no trained weights starts from the same numbers each time.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build_encoder(spec, module)
+
+
+def same_encoder(architecture: Architecture, backbone: nn.Module | None) -> Encoder:
+    """The encoder that a model was fitted on.
+
+    Raises:
+        BackboneError: it cannot be had, or has other weights now.
+    """
+    assert architecture.encoder is not None
+    encoder = build_encoder(architecture.encoder, copy.deepcopy(backbone))
+    if encoder.fingerprint() != architecture.fingerprint:
+        raise BackboneError(
+            f"The model was fitted on features of {architecture.encoder.name}, whose weights or "
+            "transform are others now. Give back the weights of then, or fit the model anew."
+        )
+    return encoder

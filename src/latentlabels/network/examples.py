@@ -1,0 +1,128 @@
+"""Examples as a network takes them, a batch at a time: vectors, or what an encoder prepares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from latentlabels.network.encoders import Encoder
+
+# Examples at a time where no gradient is wanted: an encoder's features are large.
+VECTORS: Final = 512
+ENCODED: Final = 64
+
+Batch: TypeAlias = tuple[Tensor, Tensor]
+
+
+class Examples(Protocol):
+    """A number of examples, read a batch at a time."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: NDArray[np.intp]) -> Examples:
+        """The examples of some rows."""
+
+    def batch(self, rows: NDArray[np.int64], visit: int | None = None) -> Tensor:
+        """The examples of some rows as a tensor, (batch, ...).
+
+        Args:
+            rows: row numbers, (batch,).
+            visit: how often the data has been gone through before, which augmentation hangs on;
+                None to have the examples as they are.
+        """
+
+
+@dataclass(frozen=True)
+class Vectors(Examples):
+    """Examples that are vectors already.
+
+    Attributes:
+        values: (rows, inputs), float32.
+    """
+
+    values: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: NDArray[np.intp]) -> Vectors:
+        return Vectors(self.values[rows])
+
+    def batch(self, rows: NDArray[np.int64], visit: int | None = None) -> Tensor:
+        return torch.from_numpy(self.values[rows])
+
+
+@dataclass(frozen=True)
+class EncoderInputs(Examples):
+    """Examples that are read and prepared each time they are asked for.
+
+    Attributes:
+        encoder: prepares them.
+        cells: images or texts.
+        rows: the cells that are the examples, (rows,).
+        seed: of augmentation, which is a function of seed, visit and cell.
+    """
+
+    encoder: Encoder
+    cells: Sequence[Any]
+    rows: NDArray[np.intp]
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, rows: NDArray[np.intp]) -> EncoderInputs:
+        return replace(self, rows=self.rows[rows])
+
+    def batch(self, rows: NDArray[np.int64], visit: int | None = None) -> Tensor:
+        return torch.stack([self._prepared(int(self.rows[row]), visit) for row in rows])
+
+    def _prepared(self, cell: int, visit: int | None) -> Tensor:
+        content = self.encoder.content(self.cells[cell])
+        if visit is None:
+            return self.encoder.prepare(content)
+        state = np.random.SeedSequence((self.seed, visit, cell)).generate_state(1, np.uint64)
+        return self.encoder.prepare(content, torch.Generator().manual_seed(int(state[0] >> 1)))
+
+
+def in_batches(examples: Examples, *, workers: int, progress: bool, doing: str) -> Iterator[Batch]:
+    """All examples in order, a batch at a time, with their row numbers.
+
+    Args:
+        examples: to go through.
+        workers: processes that read and prepare them, where they are not vectors.
+        progress: whether to show a progress bar.
+        doing: what is being done, for the bar.
+    """
+    if isinstance(examples, Vectors):
+        yield from (_Batches(examples)[rows] for rows in split(len(examples), VECTORS))
+        return
+    parts = split(len(examples), ENCODED)
+    loader = DataLoader(_Batches(examples), sampler=parts, batch_size=None, num_workers=workers)
+    bar = Console(stderr=True)
+    yield from track(loader, doing, total=len(parts), console=bar, disable=not progress)
+
+
+def split(count: int, size: int) -> list[NDArray[np.int64]]:
+    """Row numbers from 0 in parts of a size."""
+    return [
+        np.arange(start, min(start + size, count), dtype=np.int64)
+        for start in range(0, count, size)
+    ]
+
+
+@dataclass(frozen=True)
+class _Batches(Dataset[Batch]):
+    examples: Examples
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Batch:
+        return torch.from_numpy(rows), self.examples.batch(rows)
