@@ -82,6 +82,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         alpha_epochs: epochs in which it falls from one to the other.
         chains: Gibbs chains a row, where the negative phase is sampled.
         sweeps: Gibbs sweeps an update; at most so many, where they adapt.
+        chain_file: a file to map the chains' states from, one bit a unit; by default they are in
+            memory.
         adaptive_sweeps: whether chains that have forgotten where an update began stop there.
         hidden_layers: widths of the network's fully connected layers; by default (512, 512), or
             none on a backbone that is tuned.
@@ -144,6 +146,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         chains: int = 50,
         sweeps: int = 100,
         adaptive_sweeps: bool = True,
+        chain_file: str | Path | None = None,
         hidden_layers: tuple[int, ...] | None = None,
         dropout: float = 0.5,
         epochs: int = 60,
@@ -183,6 +186,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.chains = chains
         self.sweeps = sweeps
         self.adaptive_sweeps = adaptive_sweeps
+        self.chain_file = chain_file
         self.hidden_layers = hidden_layers
         self.dropout = dropout
         self.epochs = epochs
@@ -508,6 +512,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             averaging=self.averaging,
             alpha=AlphaSchedule(self.alpha_start, self.alpha_end, self.alpha_epochs),
             gibbs=GibbsSchedule(self.chains, self.sweeps, adaptive=self.adaptive_sweeps),
+            chain_file=None if self.chain_file is None else Path(self.chain_file),
             workers=self.workers if self.tune_ == "all" else 0,
             seed=seed,
         )

@@ -19,6 +19,7 @@ Source: Vahdat (2017), eqs. 8, 12 and 13.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -82,16 +83,26 @@ class PersistentGibbs(NegativePhase):
         latent: number of latent units, `crf.latent.size`.
         schedule: chains a row, and sweeps an update; the paper's 50 and 100 by default.
         seed: of the chains' random numbers, below 2³².
+        file: where the chains' states are mapped from; in memory by default.
+
+    Raises:
+        OSError: the file cannot be written.
 
     Source: Vahdat (2017), section 3.2; Tieleman (2008).
     """
 
     def __init__(
-        self, rows: int, latent: int, schedule: GibbsSchedule | None = None, *, seed: int = 0
+        self,
+        rows: int,
+        latent: int,
+        schedule: GibbsSchedule | None = None,
+        *,
+        seed: int = 0,
+        file: Path | None = None,
     ) -> None:
         self.schedule = schedule or GibbsSchedule()
         self.seed = seed
-        self.store = ChainStore(rows, self.schedule.chains, latent)
+        self.store = ChainStore(rows, self.schedule.chains, latent, file)
         self.sweeps = self.schedule.sweeps
         """Sweeps of the next update."""
         if self.schedule.adaptive:

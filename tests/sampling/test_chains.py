@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from latentlabels.model.pairwise import PairwiseCRF
+from latentlabels.model.schedule import GibbsSchedule
+from latentlabels.model.units import Bernoulli
+from latentlabels.objective import PersistentGibbs
 from latentlabels.sampling.chains import ChainStore, pack_bits, unpack_bits
 
 sizes = st.integers(1, 40)
@@ -71,3 +78,40 @@ def test_a_unit_takes_one_bit() -> None:
         store = ChainStore(rows=87_000, chains=50, latent=273)
     assert store.bits.nbytes == 87_000 * 50 * 35
     assert 150e6 < store.bits.nbytes < 153e6
+
+
+def test_chains_of_the_papers_size_take_one_bit_a_unit(tmp_path: Path) -> None:
+    """87,000 rows of 50 chains of 73 clean and 200 hidden units: 35 bytes a chain, 152 MB."""
+    file = tmp_path / "new" / "chains"
+    store = ChainStore(87_000, 50, 73 + 200, file)
+    assert store.bits.nbytes == 87_000 * 50 * 35
+    assert file.stat().st_size == store.bits.nbytes
+    rows = torch.tensor([0, 86_999, 41])
+    states = some_states(3, 50, 273, seed=1)
+    store.write(rows, states, torch.tensor([1, 2, 3]))
+    again, done = store.read(rows)
+    assert torch.equal(again, states)
+    assert done.tolist() == [1, 2, 3]
+    # It is the file that holds them: only the rows that were written take up a disk's blocks.
+    on_disk = np.memmap(file, np.uint8, "r", shape=tuple(store.bits.shape))
+    assert np.array_equal(on_disk[86_999], pack_bits(states)[1].numpy())
+    assert not on_disk[1].any()
+    assert file.stat().st_blocks * 512 < 1 << 20
+
+
+def test_mapped_chains_are_those_in_memory(tmp_path: Path) -> None:
+    crf = PairwiseCRF(Bernoulli(6), Bernoulli(3), 2)
+    with torch.no_grad():
+        for parameter in crf.parameters():
+            parameter.copy_(torch.linspace(-1, 1, parameter.numel()).view_as(parameter))
+    fields = crf.fields()
+    rows, start = torch.arange(4), torch.full((4, 5), 0.5)
+    schedule = GibbsSchedule(3, 5, adaptive=False)
+    phases = [
+        PersistentGibbs(4, 5, schedule, seed=2, file=file) for file in (None, tmp_path / "chains")
+    ]
+    for _ in range(2):
+        values = [phase.log_partition(crf, fields, rows, start) for phase in phases]
+        assert torch.equal(*values)
+    assert torch.equal(phases[0].store.bits, phases[1].store.bits)
+    assert phases[0].store.bits.any()

@@ -310,6 +310,15 @@ class ModelOptions:
             help="Stop sweeping once chains have forgotten their start, or never before --sweeps.",
         ),
     ] = DEFAULTS["adaptive_sweeps"]
+    chain_file: Annotated[
+        Path | None,
+        _option(
+            "Training",
+            "--chain-file",
+            metavar="FILE",
+            help="Map chains from this file, one bit a unit, instead of keeping them in memory.",
+        ),
+    ] = DEFAULTS["chain_file"]
     epochs: Annotated[
         int, _option("Training", "--epochs", min=1, help="Passes over the rows at most.")
     ] = DEFAULTS["epochs"]

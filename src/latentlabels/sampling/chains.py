@@ -2,11 +2,14 @@
 
 The noisy layer is drawn anew at the start of each sweep, so the latent layer is all that a chain
 has to remember. On the paper's COCO set-up (87,000 rows, 50 chains, 273 latent units) that is about
-150 MB.
+150 MB, in memory or, where that is short, mapped from a file.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,11 +23,20 @@ class ChainStore:
         rows: number of rows that have chains.
         chains: chains a row.
         latent: latent units a chain.
+        file: keep the states in this file, which is made anew and mapped; in memory by default.
+
+    Raises:
+        OSError: the file cannot be written.
     """
 
-    def __init__(self, rows: int, chains: int, latent: int) -> None:
+    def __init__(self, rows: int, chains: int, latent: int, file: Path | None = None) -> None:
         self.latent = latent
-        self.bits = torch.zeros(rows, chains, -(-latent // BITS), dtype=torch.uint8)
+        shape = (rows, chains, -(-latent // BITS))
+        if file is None:
+            self.bits = torch.zeros(shape, dtype=torch.uint8)
+        else:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self.bits = torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=shape))
         self.done = torch.zeros(rows, dtype=torch.int64)
         """Sweeps that each row's chains have done; none means that they have not started."""
 

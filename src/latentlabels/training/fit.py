@@ -88,7 +88,11 @@ def train(
     phase: NegativePhase = ExactPhase()
     if not exact:
         phase = PersistentGibbs(
-            len(rows), model.crf.latent.size, settings.gibbs, seed=settings.seed
+            len(rows),
+            model.crf.latent.size,
+            settings.gibbs,
+            seed=settings.seed,
+            file=settings.chain_file,
         )
     module = RobustModule(model, phase, settings)
     batches = MixedBatches(

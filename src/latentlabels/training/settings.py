@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from latentlabels.model.schedule import AlphaSchedule, GibbsSchedule
 
@@ -26,6 +27,7 @@ class TrainingSettings:
         averaging: decay of the running average of the weights, a step; 0 leaves the last weights.
         alpha: the auxiliary's weight over time.
         gibbs: chains a row and sweeps an update, where the negative phase is sampled.
+        chain_file: where chains' states are mapped from; None keeps them in memory.
         workers: processes that read and prepare examples beside the training process.
         seed: of batches, dropout and chains, below 2³².
     """
@@ -44,5 +46,6 @@ class TrainingSettings:
     averaging: float = 0.99
     alpha: AlphaSchedule = AlphaSchedule(8.0, 1.0, 10.0)
     gibbs: GibbsSchedule = GibbsSchedule()
+    chain_file: Path | None = None
     workers: int = 0
     seed: int = 0
