@@ -190,7 +190,7 @@ def test_a_damaged_shard_is_left_out_and_replaced(damage, tmp_path: Path) -> Non
     damaged = shards(tmp_path)[0]
     filled(tmp_path, slice(10, 20))
     damage(damaged)
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(action="always", record=True) as caught:
         cache = opened(tmp_path)
         expect(cache, list(range(10, 20)))
         expect(cache, list(range(10, 20)))
