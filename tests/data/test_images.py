@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -286,6 +287,7 @@ def test_pixels_that_are_cut_short_are_bad(length: int) -> None:
     [
         (None, "is empty"),
         (float("nan"), "is empty"),
+        (pd.NA, "is empty"),
         (b"", "is empty"),
         ({"bytes": None, "path": None}, "is empty"),
         ({}, "is empty"),

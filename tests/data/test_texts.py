@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -22,6 +23,7 @@ def test_a_text_is_unchanged(text: str) -> None:
     [
         (None, "is empty"),
         (float("nan"), "is empty"),
+        (pd.NA, "is empty"),
         (pa.scalar(None, pa.string()), "is empty"),
         ("", "is empty"),
         (" \t\n\u2003", "is empty"),

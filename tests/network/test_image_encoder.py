@@ -257,6 +257,14 @@ def test_a_module_may_give_a_sequence_which_is_averaged() -> None:
     assert custom(module).features == 7
 
 
+def test_a_module_may_find_its_widths_by_itself() -> None:
+    """The dry run is what makes them, and they can be trained all the same."""
+    encoder = custom(nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(6)))
+    assert encoder.features == 6
+    encoder(torch.randn(2, 3, 16, 16)).sum().backward()
+    assert all(weight.grad is not None for weight in encoder.parameters())
+
+
 def test_a_modules_weights_may_come_from_a_file(tmp_path: Path) -> None:
     path, written, module = tmp_path / "weights.safetensors", Maps(), Maps()
     save_file(written.state_dict(), path)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from latentlabels.data.missing import is_missing
 from latentlabels.errors import InputError
 
 MOST_PIXELS: Final = 100_000_000
@@ -58,7 +59,7 @@ def read_content(cell: Any) -> bytes:
         cell = cell.as_py()
     if isinstance(cell, Mapping):
         cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
-    if cell is None or (isinstance(cell, float) and np.isnan(cell)):
+    if is_missing(cell):
         raise InputError("is empty")
     if isinstance(cell, (str, bytes, bytearray, memoryview)) and not cell:
         raise InputError("is empty")

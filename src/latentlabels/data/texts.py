@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from latentlabels.data.missing import is_missing
 from latentlabels.errors import InputError
 
 
@@ -18,8 +19,7 @@ def read_text(cell: Any) -> str:
     """
     if hasattr(cell, "as_py"):
         cell = cell.as_py()
-    # A missing text is a NaN in a pandas column, and nothing else differs from itself.
-    if cell is None or (isinstance(cell, float) and cell != cell):
+    if is_missing(cell):
         raise InputError("is empty")
     if not isinstance(cell, str):
         raise InputError(f"is no text but {type(cell).__name__}")

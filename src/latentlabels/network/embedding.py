@@ -220,7 +220,7 @@ def _embed_batch(
 
 def _encode(encoder: Encoder, batch: Tensor, rows: Sequence[int]) -> NDArray[np.float32]:
     """Features (batch, features) of prepared examples."""
-    with torch.inference_mode():
+    with torch.no_grad():
         vectors: NDArray[np.float32] = encoder(batch.to(encoder.device)).cpu().numpy()
     finite = np.isfinite(vectors).all(1)
     if not finite.all():

@@ -138,7 +138,7 @@ class ImageEncoder(Encoder):
         """How many there are, by a dry run."""
         blank = torch.zeros(1, 3, self.size, self.size, device=self.device)
         try:
-            with evaluating(self), torch.inference_mode():
+            with evaluating(self), torch.no_grad():
                 output = self(blank)
         except BackboneError:
             raise

@@ -83,7 +83,7 @@ class TextEncoder(Encoder):
 
     def _features(self) -> int:
         """How many there are, by a dry run."""
-        with evaluating(self), torch.inference_mode():
+        with evaluating(self), torch.no_grad():
             output = self(self.prepare(b"text")[None].to(self.device))
         return int(output.shape[1])
 
