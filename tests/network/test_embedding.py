@@ -123,12 +123,24 @@ def test_workers_change_nothing(encoder: Encoder, tmp_path: Path) -> None:
     assert check(encoder, cells, workers=2) == check(encoder, cells) == bad
 
 
-def test_equal_images_are_computed_once(encoder: Encoder) -> None:
-    cells = photos()[:3]
+def test_equal_images_are_decoded_and_computed_once(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+    prepare = encoder.prepare
+
+    def counted(content: bytes) -> Tensor:
+        decoded.append(content)
+        return prepare(content)
+
+    monkeypatch.setattr(encoder, "prepare", counted)
+    cells = [*photos()[:3], b"damaged"]
     embedded = embed(encoder, [*cells, *cells, cells[0]], cache=None, batch_size=2)
+    assert decoded == cells
     assert counter(encoder).images == 3
-    assert_array_equal(embedded.vectors[:3], embedded.vectors[3:6])
-    assert_array_equal(embedded.vectors[0], embedded.vectors[6])
+    assert_array_equal(embedded.vectors[:4], embedded.vectors[4:8])
+    assert_array_equal(embedded.vectors[0], embedded.vectors[8])
+    assert list(embedded.bad) == [3, 7]
 
 
 def test_the_second_time_nothing_is_computed(encoder: Encoder, tmp_path: Path) -> None:
