@@ -70,7 +70,7 @@ def clean_labels(
     probabilities = np.where(verified[:, None], known, probabilities).astype(np.float32)
     states = space.units.mode(torch.from_numpy(np.nan_to_num(probabilities))).numpy()
     proposed = space.decode(states)
-    unknown: list[bool] = np.isnan(probabilities).any(1).tolist()
+    unknown = np.asarray(np.isnan(probabilities).any(1))
     for row in np.flatnonzero(unknown):
         proposed[row] = []
     vocabulary = set(space.names)
