@@ -106,7 +106,7 @@ def train(
                 EarlyStopping(VALIDATION_SCORE, mode="max", patience=settings.patience)
             )
         if settings.averaging > 0:
-            callbacks.append(EMAWeightAveraging(use_buffers=False, decay=settings.averaging))
+            callbacks.append(EMAWeightAveraging(use_buffers=True, decay=settings.averaging))
         if progress:
             callbacks.append(RichProgressBar())
         with _quiet_lightning():
