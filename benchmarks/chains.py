@@ -9,7 +9,6 @@ One update after the other on random batches: 87,000 rows of 50 chains, 73 clean
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -59,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
         stores = [phase.store.bits for phase in phases.values()]
         assert torch.equal(*stores)
         print(f"chains: {stores[0].nbytes / 1e6:.0f} MB for {arguments.rows:,} rows")
-        print(f"file: {os.stat(file).st_size / 1e6:.0f} MB")
+        print(f"file: {file.stat().st_size / 1e6:.0f} MB")
         print(
             f"time of an update, mapped / in memory: {seconds['mapped'] / seconds['in memory']:.2f}"
         )
