@@ -27,7 +27,6 @@ from latentlabels.data.table import read_table
 from latentlabels.objective import ExactPhase, PersistentGibbs
 from latentlabels.training.module import RobustModule
 
-
 TAKEN = (
     "backbone",
     "weights",

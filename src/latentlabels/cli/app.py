@@ -54,7 +54,9 @@ app = typer.Typer(
 
 Table = Annotated[
     Path,
-    typer.Argument(metavar="TABLE", help="A .csv, .parquet, .jsonl or .ndjson file."),
+    typer.Argument(
+        metavar="TABLE", help="A .csv, .parquet, .jsonl, .ndjson, .arrow or .feather file."
+    ),
 ]
 ModelFolder = Annotated[
     Path, typer.Option("--model", metavar="DIR", help="The folder of a fitted model.")
