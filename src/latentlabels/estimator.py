@@ -94,6 +94,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         learning_rate: Adam's step size for the network's layers and heads.
         encoder_learning_rate: Adam's step size for a backbone that is tuned.
         crf_learning_rate: Adam's step size for the CRF.
+        adam_epsilon: Adam's ε for layers, heads and CRF.
+        encoder_adam_epsilon: Adam's ε for a backbone that is tuned.
         weight_decay: of network and CRF.
         averaging: decay of the running average of the weights that is kept, a step; 0 for none.
         validation_fraction: share of the verified rows that is held out to choose the epoch, where
@@ -155,6 +157,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         learning_rate: float = 2e-3,
         encoder_learning_rate: float = 1e-4,
         crf_learning_rate: float = 2e-3,
+        adam_epsilon: float = 1e-8,
+        encoder_adam_epsilon: float = 1e-8,
         weight_decay: float = 1e-2,
         averaging: float = 0.99,
         validation_fraction: float = 0.2,
@@ -195,6 +199,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.learning_rate = learning_rate
         self.encoder_learning_rate = encoder_learning_rate
         self.crf_learning_rate = crf_learning_rate
+        self.adam_epsilon = adam_epsilon
+        self.encoder_adam_epsilon = encoder_adam_epsilon
         self.weight_decay = weight_decay
         self.averaging = averaging
         self.validation_fraction = validation_fraction
@@ -507,6 +513,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             learning_rate=self.learning_rate,
             encoder_learning_rate=self.encoder_learning_rate,
             crf_learning_rate=self.crf_learning_rate,
+            epsilon=self.adam_epsilon,
+            encoder_epsilon=self.encoder_adam_epsilon,
             weight_decay=self.weight_decay,
             crf_weight_decay=self.weight_decay,
             averaging=self.averaging,

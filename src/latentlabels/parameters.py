@@ -24,6 +24,8 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         "dropout": (0, 0.999),
         "learning_rate": (0, 1e6),
         "crf_learning_rate": (0, 1e6),
+        "adam_epsilon": (0, 1e6),
+        "encoder_adam_epsilon": (0, 1e6),
         "weight_decay": (0, 1e6),
         "averaging": (0, 0.999999),
         "encoder_learning_rate": (0, 1e6),

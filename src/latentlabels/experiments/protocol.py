@@ -34,14 +34,14 @@ class Task:
     """A table under the protocol.
 
     Attributes:
-        x: examples, (rows, inputs).
+        x: examples: vectors (rows, inputs), or images, (rows,) paths or (rows, height, width, 3).
         noisy: given labels of every row, as names or classes.
         clean: clean labels of every row, in the same kind of cells.
         split: "train", "validation" or "test" for every row.
         verified: training rows whose clean labels a method may read, (rows,).
     """
 
-    x: NDArray[np.float32]
+    x: NDArray[Any]
     noisy: Cells
     clean: Cells
     split: NDArray[Any]
@@ -63,7 +63,7 @@ class Task:
         """Clean labels of some training rows, None where they are not verified."""
         return [self.clean[row] if self.verified[row] else None for row in rows]
 
-    def validation(self) -> tuple[NDArray[np.float32], list[Any]]:
+    def validation(self) -> tuple[NDArray[Any], list[Any]]:
         """Examples and clean labels of the validation rows."""
         rows = self.rows("validation")
         return self.x[rows], self.clean_of(rows)
@@ -117,7 +117,7 @@ def run_method(task: Task, method: Method, seed: int) -> tuple[Outcome, RobustCl
     train = task.rows("train")
     classifier = RobustClassifier(random_state=seed, **method.settings)
     if method.role == "model":
-        labels = task.readable(train)
+        labels = task.readable(train) if task.verified[train].any() else None
     else:
         # A plain classifier: every row is verified, and nothing joins the noisy labels to the clean
         # ones.
@@ -130,8 +130,9 @@ def run_method(task: Task, method: Method, seed: int) -> tuple[Outcome, RobustCl
             )
         labels = task.clean_of(train)
         if method.role == "mapped":
-            classifier.set_params(clean_labels=_vocabulary(task))
-            labels = mapped_by_name(task.noisy_of(train), _vocabulary(task))
+            names = classifier.clean_labels or _vocabulary(task)
+            classifier.set_params(clean_labels=names)
+            labels = mapped_by_name(task.noisy_of(train), names)
     classifier.fit(task.x[train], task.noisy_of(train), labels, validation=task.validation())
     seconds = time.perf_counter() - started
     test = task.rows("test")
@@ -152,10 +153,16 @@ def _passes_for_as_many_updates(classifier: RobustClassifier, few: int, many: in
 
 
 def mapped_by_name(noisy: Cells, vocabulary: Sequence[Any]) -> list[Any]:
-    """The noisy names that name clean labels, whatever their case; the rest is ignored."""
+    """The noisy names that name clean labels, whatever their case; the rest is ignored.
+
+    A class that names no clean one becomes None.
+    """
     clean = {str(name).casefold(): name for name in vocabulary}
     return [
-        [clean[key] for key in (str(n).casefold() for n in cell) if key in clean] for cell in noisy
+        clean.get(cell.casefold())
+        if isinstance(cell, str)
+        else [clean[key] for key in (str(n).casefold() for n in cell) if key in clean]
+        for cell in noisy
     ]
 
 
@@ -246,8 +253,10 @@ def _auxiliary_recovery(task: Task, settings: Mapping[str, Any], seed: int) -> f
 def _score(
     task: Task, space: LabelSpace, rows: NDArray[np.intp], probabilities: NDArray[Any]
 ) -> float:
-    truth = encode(read_columns(task.clean_of(rows)), space, unknown="ignore").toarray()
-    return score(space.units, truth, probabilities)
+    """The score of rows whose examples could be used."""
+    known = ~np.isnan(probabilities).any(1)
+    truth = encode(read_columns(task.clean_of(rows[known])), space, unknown="ignore").toarray()
+    return score(space.units, truth, probabilities[known])
 
 
 def _vocabulary(task: Task) -> list[Any]:
