@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+Captions: TypeAlias = Mapping[str, Mapping[int, list[str]]]
+Objects: TypeAlias = Mapping[str, Sequence[tuple[int, int]]]
 
 # Not in the order of their numbers, as in the real files.
-CAPTIONS = {
+CAPTIONS: Captions = {
     "train2014": {
         34: ["A person, a dog and a Dining-Table"],
         9: ["A man's dog on a dining table.", "Two dogs; one cat!"],
@@ -30,7 +34,7 @@ CATEGORIES = {
     80: ("appliance", "toaster"),
 }
 # Image and category; a crowd's outline is written in another way than others.
-OBJECTS = {
+OBJECTS: Objects = {
     "train2014": [(9, 18), (9, 67), (9, 18), (25, 46), (34, 1), (34, 18)],
     "val2014": [(42, 80), (73, 46), (74, 17), (133, 18)],
 }
@@ -41,8 +45,8 @@ def name_of(release: str, image: int) -> str:
     return f"COCO_{release}_{image:012}.jpg"
 
 
-def captions_document(release: str) -> dict[str, Any]:
-    captions = [(image, text) for image, written in CAPTIONS[release].items() for text in written]
+def captions_document(release: str, written: Captions = CAPTIONS) -> dict[str, Any]:
+    captions = [(image, text) for image, texts in written[release].items() for text in texts]
     return {
         "info": {"description": "COCO 2014 Dataset", "version": "1.0", "year": 2014},
         "images": [
@@ -56,7 +60,7 @@ def captions_document(release: str) -> dict[str, Any]:
                 "flickr_url": f"http://farm9.staticflickr.com/8186/8119368305_{image}_z.jpg",
                 "id": image,
             }
-            for image in CAPTIONS[release]
+            for image in written[release]
         ],
         "licenses": [{"url": "http://creativecommons.org", "id": 3, "name": "Attribution"}],
         "annotations": [
@@ -66,10 +70,12 @@ def captions_document(release: str) -> dict[str, Any]:
     }
 
 
-def instances_document(release: str) -> dict[str, Any]:
+def instances_document(
+    release: str, written: Captions = CAPTIONS, objects: Objects = OBJECTS
+) -> dict[str, Any]:
     outlines: dict[int, Any] = {0: [[1.0, 2.0, 3.5]], 1: {"counts": [272, 2], "size": [480, 640]}}
     return {
-        **captions_document(release),
+        **captions_document(release, written),
         "annotations": [
             {
                 "segmentation": outlines[category == 1],
@@ -80,7 +86,7 @@ def instances_document(release: str) -> dict[str, Any]:
                 "category_id": category,
                 "id": 156 + place,
             }
-            for place, (image, category) in enumerate(OBJECTS[release])
+            for place, (image, category) in enumerate(objects[release])
         ],
         "categories": [
             {"supercategory": group, "id": number, "name": name}
@@ -89,17 +95,29 @@ def instances_document(release: str) -> dict[str, Any]:
     }
 
 
-def write_coco(coco: Path) -> Path:
-    """Write both releases into a folder that is made; returns it."""
+def write_coco(
+    coco: Path,
+    written: Captions = CAPTIONS,
+    objects: Objects = OBJECTS,
+    picture: Callable[[int], bytes] = lambda _: b"\xff\xd8\xff",
+) -> Path:
+    """Write both releases into a folder that is made; returns it.
+
+    Args:
+        coco: the folder.
+        written: captions of each image.
+        objects: image and category of each object.
+        picture: the file of an image.
+    """
     (coco / "annotations").mkdir(parents=True)
-    for release in CAPTIONS:
+    for release in written:
         for kind, document in (
-            ("captions", captions_document(release)),
-            ("instances", instances_document(release)),
+            ("captions", captions_document(release, written)),
+            ("instances", instances_document(release, written, objects)),
         ):
             path = coco / "annotations" / f"{kind}_{release}.json"
             path.write_text(json.dumps(document))
         (coco / release).mkdir()
-        for image in CAPTIONS[release]:
-            (coco / release / name_of(release, image)).write_bytes(b"\xff\xd8\xff")
+        for image in written[release]:
+            (coco / release / name_of(release, image)).write_bytes(picture(image))
     return coco

@@ -9,42 +9,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from PIL import Image
+from tests.small_cifar import TEST_CLASSES, TRAIN_CLASSES, pixels_of, record, write_cifar
 
 from latentlabels.auxiliary.transition import symmetric_transition
 from latentlabels.data.cifar import load_cifar10
 from latentlabels.data.noise import CIFAR10_CLASSES, flip_labels, patrini_transition
 from latentlabels.errors import LabelError, LatentLabelsError, TableError
 
-# Two records a batch, so that all ten classes are in training, and two of test.
-TRAIN_CLASSES = (9, 2, 4, 3, 5, 0, 1, 6, 7, 8)
-TEST_CLASSES = (9, 0)
 NO_NOISE = np.eye(10)
-
-
-def pixels_of(row: int) -> NDArray[np.uint8]:
-    """The image of a row, (32, 32, 3): each pixel says where it is, and of which row."""
-    height, width, channel = np.indices((32, 32, 3))
-    return np.asarray((7 * row + 3 * height + 5 * width + 80 * channel) % 256, np.uint8)
-
-
-def record(row: int, label: int) -> bytes:
-    red, green, blue = np.moveaxis(pixels_of(row), -1, 0)
-    return b"".join([bytes([label]), red.tobytes(), green.tobytes(), blue.tobytes()])
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    batches = tmp_path / "cifar-10-batches-bin"
-    batches.mkdir()
-    (batches / "batches.meta.txt").write_text("\n".join(CIFAR10_CLASSES) + "\n\n")
-    (batches / "readme.html").write_text("<html></html>")
-    records = [record(row, label) for row, label in enumerate(TRAIN_CLASSES + TEST_CLASSES)]
-    names = [f"data_batch_{number}.bin" for number in range(1, 6)] + ["test_batch.bin"]
-    for place, name in enumerate(names):
-        (batches / name).write_bytes(records[2 * place] + records[2 * place + 1])
-    return batches
+    return write_cifar(tmp_path / "cifar-10-batches-bin")
 
 
 def test_records_are_read(folder: Path) -> None:

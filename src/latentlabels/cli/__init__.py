@@ -12,6 +12,10 @@ INTERRUPTED = 130
 INTERRUPTION = "interrupted; nothing was written."
 
 
+class Stopped(Exception):  # noqa: N818
+    """The user interrupted a command that keeps something; the message says what."""
+
+
 def main(args: list[str] | None = None) -> int:
     """Run the command line.
 
@@ -31,6 +35,8 @@ def main(args: list[str] | None = None) -> int:
             return _run_command(arguments or ["--help"])
     except KeyboardInterrupt:
         return _end(INTERRUPTION, INTERRUPTED)
+    except Stopped as stopped:
+        return _end(str(stopped), INTERRUPTED)
     except OSError as error:
         return _end(f"error: {_of_system(error)}", FAILED)
     except ValueError as error:

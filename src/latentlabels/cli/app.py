@@ -31,6 +31,7 @@ from latentlabels.cli.options import (
     TableOutput,
     grouped,
 )
+from latentlabels.cli.reproduce import reproduce
 from latentlabels.cli.roles import roles_for_applying, roles_for_fitting, roles_for_predicting
 from latentlabels.cli.rows import read_examples, read_rows, row_ids
 from latentlabels.data.table import Format, read_table, write_table_atomically
@@ -187,6 +188,12 @@ def demo(
     from latentlabels.experiments.demo import run_demo
 
     run_demo(out, run.seed, Console(quiet=run.quiet))
+
+
+app.command(
+    epilog="Example: latentlabels reproduce table2 --data cifar-10-batches-bin --scale small "
+    "--out table2"
+)(reproduce)
 
 
 def _fit(

@@ -45,6 +45,10 @@ class Voice:
         if not self.quiet:
             sys.stderr.write(f"latentlabels: warning: {one_line(message)}\n")
 
+    def say(self, message: str) -> None:
+        """Tell how far a long run is."""
+        self.console.print(Text(one_line(message)))
+
     def summary(self, facts: Iterable[tuple[str, str]]) -> None:
         """Print facts with their names."""
         table = Table.grid(padding=(0, 2))

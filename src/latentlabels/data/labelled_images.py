@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +48,21 @@ class LabelledImages:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def take(self, rows: NDArray[np.intp]) -> LabelledImages:
+        """Some of the images, with the same vocabularies."""
+        images = self.images
+        return replace(
+            self,
+            ids=self.ids[rows],
+            images=tuple(images[row] for row in rows)
+            if isinstance(images, tuple)
+            else images[rows],
+            noisy=cast("RowLabels", tuple(self.noisy[row] for row in rows)),
+            clean=cast("RowLabels", tuple(self.clean[row] for row in rows)),
+            split=self.split[rows],
+            verified=self.verified[rows],
+        )
 
     def to_table(self) -> pa.Table:
         """The images as an Arrow table, a row each.

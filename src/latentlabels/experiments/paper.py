@@ -265,15 +265,3 @@ def _value(name: str, text: str, default: object) -> Any:
     except ValueError:
         kind = "a whole number" if isinstance(default, int) else "a number"
         raise LatentLabelsError(f"--set {name} wants {kind}, got {text!r}.") from None
-
-
-def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """In which settings two configurations differ, each as "name: value there, value here"."""
-    names = [*one, *(name for name in other if name not in one)]
-    return [
-        f"{name}: {one.get(name)!r} there, {other.get(name)!r} here"
-        for name in names
-        if one.get(name) != other.get(name)
-    ]
-
-
