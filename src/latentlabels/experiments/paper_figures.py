@@ -27,7 +27,7 @@ from latentlabels.data.labels import encode, read_columns
 from latentlabels.errors import LatentLabelsError
 from latentlabels.estimator import RobustClassifier
 from latentlabels.experiments.protocol import Task
-from latentlabels.report.chips import ADDED, DARK, FONT, GREY, KEPT, REMOVED, WORD, Chip, flow
+from latentlabels.report.chips import ADDED, FONT, GREY, KEPT, REMOVED, WORD, Chip, flow
 from latentlabels.report.gallery import (
     CAPTION_SIZE,
     CARD,
@@ -39,9 +39,9 @@ from latentlabels.report.gallery import (
     MARGIN,
     PADDING,
     PAGE,
-    TITLE_SIZE,
     WIDTH,
     GalleryRow,
+    draw_header,
     draw_image,
     draw_line,
     save_gallery,
@@ -191,7 +191,8 @@ def lines_of(example: Mapping[str, Any]) -> dict[str, list[Chip]]:
 
 
 def _other_words(example: Mapping[str, Any]) -> tuple[str, ...]:
-    words = [word for word in example["given"] if word not in example["labels"]]
+    """The rarer ones first, which say more than "a" and "of"."""
+    words = [word for word in example["given"] if word not in example["labels"]][::-1]
     more = ["…"] if len(words) > WORDS_SHOWN else []
     return (*words[:WORDS_SHOWN], *more)
 
@@ -214,8 +215,7 @@ def compared(
     FigureCanvasAgg(figure)
     page = figure.add_axes((0, 0, 1, 1))
     page.set_axis_off()
-    bold = FontProperties(family=FONT, size=TITLE_SIZE, weight="bold")
-    write(page, MARGIN, MARGIN + 9, "Labels from words, and from words and image", DARK, bold)
+    draw_header(page, "Labels from words alone, and with the image")
     top = HEADER
     for picture, card, own in zip(pictures, cards, heights, strict=True):
         _draw_compared(page, picture, card, top, own)

@@ -15,7 +15,7 @@ from latentlabels.data.cifar import load_cifar10
 from latentlabels.data.coco import load_coco_captions, load_coco_flickr
 from latentlabels.data.labelled_images import LabelledImages
 from latentlabels.data.noise import patrini_transition
-from latentlabels.errors import BackboneError, LatentLabelsError
+from latentlabels.errors import BackboneError, LatentLabelsError, TableError
 from latentlabels.experiments.paper import (
     CIFAR_ROWS,
     CIFAR_SCALES,
@@ -183,7 +183,8 @@ def plan_for(request: Request) -> Plan:
     """What to run for a request.
 
     Raises:
-        LatentLabelsError: options that are not for this target, or contradict each other.
+        LatentLabelsError: options that are not for this target, or contradict each other, or a
+            file that is not there.
     """
     if request.target == "table2":
         return _cifar_plan(request)
@@ -197,6 +198,9 @@ def plan_for(request: Request) -> Plan:
                 f"--only and --seeds are for tables: {request.target} shows one model's labels."
             )
         configurations = configurations[:1]
+    if request.tags is not None and not request.tags.is_file():
+        # Else it would be missed only when all runs on captions are over.
+        raise TableError(f"There is no tag file {request.tags}. Correct --tags.")
     sources: list[tuple[str, Path | None]] = []
     if request.tags is None or not figure:
         sources.append(("captions", None))
