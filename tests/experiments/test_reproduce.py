@@ -247,6 +247,14 @@ def test_bad_images_do_not_matter(tmp_path: Path) -> None:
     assert cell["recovery"] > 0
 
 
+def test_features_of_a_frozen_network_are_computed_once(coco: Path, tmp_path: Path) -> None:
+    request = on_coco("table1", coco, only=("no-pairwise", "no-link"))
+    run(replace(request, changes=(*TINY_COCO, "tune=head")), tmp_path)
+    assert (tmp_path / "features").is_dir()
+    cells = read(tmp_path / "results.json")["cells"]
+    assert all(cell["prediction"] > 0 for cell in cells.values())
+
+
 @pytest.mark.parametrize("target", ["figure3", "figure4"])
 def test_figures_are_drawn_from_what_was_kept(
     target: str, coco: Path, tmp_path: Path, runs: Callable[..., Runs]
