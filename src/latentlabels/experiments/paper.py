@@ -164,6 +164,7 @@ CIFAR10_SMALL: Final = replace(
     backbone="cifar_resnet20",
     epochs=12,
     alpha_epochs=6.0,
+    batch_size=64,
     precision="auto",
     training_rows=8_000,
     validation_records=2_000,

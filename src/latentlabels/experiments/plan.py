@@ -166,6 +166,7 @@ class Plan:
         return {
             column.name: {
                 **asdict(column.configuration),
+                "noise": column.noise,
                 "data": str(request.data.resolve()),
                 "tags": None if column.tags is None else str(column.tags.resolve()),
                 "weights": weights,
