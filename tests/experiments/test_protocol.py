@@ -174,6 +174,10 @@ def test_noisy_names_are_mapped_whatever_their_case() -> None:
     assert found == [["cat"], [], ["owl"], ["STRASSE", "3"]]
 
 
+def test_classes_are_mapped_too() -> None:
+    assert mapped_by_name(["Cat", "owl", "sofa"], ["cat", "owl"]) == ["cat", "owl", None]
+
+
 def test_names_in_common_are_those_that_may_be_read() -> None:
     assert names_in_common(TASK) == 3
     # Without "owl" among verified and validation rows, nobody knows that it is a clean label.
@@ -253,6 +257,21 @@ def test_classes_go_through_the_protocol_too() -> None:
     alone, _ = run_method(task, Method("", "auxiliary", {"kind": "transition"}), seed=0)
     assert alone.recovery is not None
     assert 0 < alone.recovery < 1
+
+
+def test_classes_with_a_known_transition_need_no_verified_row() -> None:
+    table = table_of_classes(rows=ROWS)
+    names = sorted(set(table.truth.tolist()) | set(table.noisy.tolist()))
+    task = Task(
+        table.x, table.noisy.tolist(), table.truth.tolist(), SPLIT, np.zeros(ROWS, np.bool_)
+    )
+    matrix = 0.7 * np.eye(len(names)) + 0.3 / len(names)
+    settings = {"auxiliary": matrix, "clean_labels": names, "noisy_labels": names}
+    outcome, classifier = ran("model", task, **settings)
+    assert classifier.auxiliary_choice_.kind == "given"
+    assert outcome.recovery is not None
+    outcome, classifier = ran("mapped", task, clean_labels=names)
+    assert classifier.classes_.tolist() == names
 
 
 def test_without_unverified_rows_there_is_nothing_to_recover() -> None:

@@ -22,13 +22,12 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def option(group: str, *names: str, metavar: str | None = None, help: str, **more: Any) -> Any:
-    """An option that stands in a group of the help."""
+def _option(group: str, *names: str, metavar: str | None = None, help: str, **more: Any) -> Any:
     return typer.Option(*names, metavar=metavar, help=help, rich_help_panel=group, **more)
 
 
 def _column(*names: str, help: str) -> Any:
-    return option("Columns", *names, metavar="COLUMN", help=help)
+    return _option("Columns", *names, metavar="COLUMN", help=help)
 
 
 class InputChoice(StrEnum):
@@ -87,7 +86,7 @@ SplitOption = Annotated[
 ]
 DelimiterOption = Annotated[
     str | None,
-    option(
+    _option(
         "Columns",
         "--delimiter",
         metavar="TEXT",
@@ -108,7 +107,7 @@ class FitColumns:
     id: IdOption = None
     input_kind: Annotated[
         InputChoice,
-        option("Columns", "--input-kind", help="By default what the column looks like."),
+        _option("Columns", "--input-kind", help="By default what the column looks like."),
     ] = InputChoice.AUTO
 
 
@@ -139,10 +138,10 @@ class CellOptions:
 
     delimiter: DelimiterOption = None
     noisy_kind: Annotated[
-        Kind, option("Columns", "--noisy-kind", help="Any number of noisy labels, or one class.")
+        Kind, _option("Columns", "--noisy-kind", help="Any number of noisy labels, or one class.")
     ] = Kind.AUTO
     clean_kind: Annotated[
-        Kind, option("Columns", "--clean-kind", help="Any number of clean labels, or one class.")
+        Kind, _option("Columns", "--clean-kind", help="Any number of clean labels, or one class.")
     ] = Kind.AUTO
 
 
@@ -152,7 +151,7 @@ class InputOptions:
 
     folder: Annotated[
         Path | None,
-        option(
+        _option(
             "Input",
             "--folder",
             metavar="DIR",
@@ -161,7 +160,7 @@ class InputOptions:
     ] = None
     on_bad_input: Annotated[
         OnBadInput,
-        option(
+        _option(
             "Input",
             "--on-bad-input",
             help="At images and texts that cannot be used: fail, or leave them out and list them "
@@ -169,11 +168,11 @@ class InputOptions:
         ),
     ] = OnBadInput.FAIL
     workers: Annotated[
-        int, option("Input", "--workers", min=0, help="Processes that read and decode.")
+        int, _option("Input", "--workers", min=0, help="Processes that read and decode.")
     ] = DEFAULTS["workers"]
     cache: Annotated[
         Path | None,
-        option(
+        _option(
             "Input",
             "--cache",
             metavar="DIR",
@@ -188,7 +187,7 @@ class BackboneOptions:
 
     backbone: Annotated[
         str | None,
-        option(
+        _option(
             "Backbone",
             "--backbone",
             metavar="NAME",
@@ -197,15 +196,15 @@ class BackboneOptions:
     ] = DEFAULTS["backbone"]
     weights: Annotated[
         Path | None,
-        option("Backbone", "--weights", metavar="FILE", help="A timm model's, as safetensors."),
+        _option("Backbone", "--weights", metavar="FILE", help="A timm model's, as safetensors."),
     ] = DEFAULTS["weights"]
     pretrained: Annotated[
         bool,
-        option("Backbone", "--pretrained/--from-scratch", help="Start from trained weights."),
+        _option("Backbone", "--pretrained/--from-scratch", help="Start from trained weights."),
     ] = DEFAULTS["pretrained"]
     tune: Annotated[
         Tune,
-        option(
+        _option(
             "Backbone",
             "--tune",
             help="Train layers on the backbone's features, computed once; or all, end to end.",
@@ -213,19 +212,19 @@ class BackboneOptions:
     ] = Tune.HEAD
     image_size: Annotated[
         int | None,
-        option("Backbone", "--image-size", min=8, help="Pixels; by default the model's own."),
+        _option("Backbone", "--image-size", min=8, help="Pixels; by default the model's own."),
     ] = DEFAULTS["image_size"]
     augment: Annotated[
         bool,
-        option("Backbone", "--augment/--no-augment", help="Crop and flip where all is tuned."),
+        _option("Backbone", "--augment/--no-augment", help="Crop and flip where all is tuned."),
     ] = DEFAULTS["augment"]
     precision: Annotated[
         Precision,
-        option("Backbone", "--precision", help="Of a tuned backbone; auto takes the faster."),
+        _option("Backbone", "--precision", help="Of a tuned backbone; auto takes the faster."),
     ] = Precision.AUTO
     encoder_learning_rate: Annotated[
         float,
-        option("Backbone", "--encoder-learning-rate", min=0, help="Adam's, for the backbone."),
+        _option("Backbone", "--encoder-learning-rate", min=0, help="Adam's, for the backbone."),
     ] = DEFAULTS["encoder_learning_rate"]
 
 
@@ -235,7 +234,7 @@ class ModelOptions:
 
     auxiliary: Annotated[
         str,
-        option(
+        _option(
             "Model",
             "--auxiliary",
             metavar="KIND",
@@ -244,7 +243,7 @@ class ModelOptions:
     ] = DEFAULTS["auxiliary"]
     transition_matrix: Annotated[
         list[Path] | None,
-        option(
+        _option(
             "Model",
             "--transition-matrix",
             metavar="FILE",
@@ -254,25 +253,25 @@ class ModelOptions:
     ] = None
     clean_labels: Annotated[
         Path | None,
-        option("Model", "--clean-labels", metavar="FILE", help="All clean labels, one a line."),
+        _option("Model", "--clean-labels", metavar="FILE", help="All clean labels, one a line."),
     ] = DEFAULTS["clean_labels"]
     noisy_labels: Annotated[
         Path | None,
-        option("Model", "--noisy-labels", metavar="FILE", help="All noisy labels, one a line."),
+        _option("Model", "--noisy-labels", metavar="FILE", help="All noisy labels, one a line."),
     ] = DEFAULTS["noisy_labels"]
     hidden: Annotated[
-        int, option("Model", "--hidden", min=0, help="Hidden units that join noisy labels.")
+        int, _option("Model", "--hidden", min=0, help="Hidden units that join noisy labels.")
     ] = DEFAULTS["hidden"]
     pairwise: Annotated[
-        bool, option("Model", "--pairwise/--no-pairwise", help="Join clean and noisy labels.")
+        bool, _option("Model", "--pairwise/--no-pairwise", help="Join clean and noisy labels.")
     ] = DEFAULTS["pairwise"]
     noisy_link: Annotated[
         bool,
-        option("Model", "--noisy-link/--no-noisy-link", help="Join input and noisy labels."),
+        _option("Model", "--noisy-link/--no-noisy-link", help="Join input and noisy labels."),
     ] = DEFAULTS["noisy_link"]
     hidden_layers: Annotated[
         str | None,
-        option(
+        _option(
             "Model",
             "--hidden-layers",
             metavar="WIDTHS",
@@ -281,7 +280,7 @@ class ModelOptions:
     ] = DEFAULTS["hidden_layers"]
     start: Annotated[
         str,
-        option(
+        _option(
             "Training",
             "--start",
             metavar="WHERE",
@@ -289,23 +288,23 @@ class ModelOptions:
         ),
     ] = DEFAULTS["start"]
     alpha_start: Annotated[
-        float, option("Training", "--alpha-start", min=0, help="The auxiliary's first weight.")
+        float, _option("Training", "--alpha-start", min=0, help="The auxiliary's first weight.")
     ] = DEFAULTS["alpha_start"]
     alpha_end: Annotated[
-        float, option("Training", "--alpha-end", min=0, help="The auxiliary's last weight.")
+        float, _option("Training", "--alpha-end", min=0, help="The auxiliary's last weight.")
     ] = DEFAULTS["alpha_end"]
     alpha_epochs: Annotated[
-        float, option("Training", "--alpha-epochs", min=0, help="Epochs from first to last.")
+        float, _option("Training", "--alpha-epochs", min=0, help="Epochs from first to last.")
     ] = DEFAULTS["alpha_epochs"]
-    chains: Annotated[int, option("Training", "--chains", min=1, help="Gibbs chains a row.")] = (
+    chains: Annotated[int, _option("Training", "--chains", min=1, help="Gibbs chains a row.")] = (
         DEFAULTS["chains"]
     )
     sweeps: Annotated[
-        int, option("Training", "--sweeps", min=1, help="Gibbs sweeps an update, at most.")
+        int, _option("Training", "--sweeps", min=1, help="Gibbs sweeps an update, at most.")
     ] = DEFAULTS["sweeps"]
     adaptive_sweeps: Annotated[
         bool,
-        option(
+        _option(
             "Training",
             "--adaptive-sweeps/--fixed-sweeps",
             help="Stop sweeping once chains have forgotten their start, or never before --sweeps.",
@@ -321,20 +320,20 @@ class ModelOptions:
         ),
     ] = DEFAULTS["chain_file"]
     epochs: Annotated[
-        int, option("Training", "--epochs", min=1, help="Passes over the rows at most.")
+        int, _option("Training", "--epochs", min=1, help="Passes over the rows at most.")
     ] = DEFAULTS["epochs"]
     patience: Annotated[
-        int, option("Training", "--patience", min=1, help="Epochs without a better score.")
+        int, _option("Training", "--patience", min=1, help="Epochs without a better score.")
     ] = DEFAULTS["patience"]
     batch_size: Annotated[
-        int, option("Training", "--batch-size", min=2, help="Rows an update.")
+        int, _option("Training", "--batch-size", min=2, help="Rows an update.")
     ] = DEFAULTS["batch_size"]
     learning_rate: Annotated[
-        float, option("Training", "--learning-rate", min=0, help="Adam's step size.")
+        float, _option("Training", "--learning-rate", min=0, help="Adam's step size.")
     ] = DEFAULTS["learning_rate"]
     validation_fraction: Annotated[
         float,
-        option(
+        _option(
             "Training",
             "--validation-fraction",
             min=0,
@@ -344,7 +343,7 @@ class ModelOptions:
     ] = DEFAULTS["validation_fraction"]
     checkpoints: Annotated[
         Path | None,
-        option("Training", "--checkpoints", metavar="DIR", help="Keep training's checkpoints."),
+        _option("Training", "--checkpoints", metavar="DIR", help="Keep training's checkpoints."),
     ] = DEFAULTS["checkpoints"]
 
 
@@ -352,9 +351,9 @@ class ModelOptions:
 class OutputOptions:
     """Where results go."""
 
-    out: Annotated[Path, option("Output", "--out", metavar="DIR", help="The results' folder.")]
+    out: Annotated[Path, _option("Output", "--out", metavar="DIR", help="The results' folder.")]
     overwrite: Annotated[
-        bool, option("Output", "--overwrite", help="Replace results that are there.")
+        bool, _option("Output", "--overwrite", help="Replace results that are there.")
     ] = False
 
 
@@ -364,7 +363,7 @@ class TableOutput(OutputOptions):
 
     format: Annotated[
         Format,
-        option(
+        _option(
             "Output",
             "--format",
             help="The table's kind. A CSV has lists in JSON, and an apostrophe before text that "

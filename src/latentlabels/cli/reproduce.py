@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,10 @@ import typer
 
 from latentlabels.cli import Stopped, one_line
 from latentlabels.cli.console import Voice
-from latentlabels.cli.options import DEFAULTS, OutputOptions, VoiceOptions, grouped, option
+from latentlabels.cli.options import DEFAULTS, OutputOptions, VoiceOptions, grouped
+
+_data = partial(typer.Option, rich_help_panel="Data")
+_experiment = partial(typer.Option, rich_help_panel="Experiment")
 
 REMEMBERED = (
     "interrupted; runs that had ended are kept in {out}: the same command goes on after them."
@@ -41,8 +45,7 @@ class DataOptions:
 
     data: Annotated[
         Path,
-        option(
-            "Data",
+        _data(
             "--data",
             metavar="DIR",
             help="COCO 2014's folder, or for table2 that of CIFAR-10's binary version.",
@@ -50,8 +53,7 @@ class DataOptions:
     ]
     tags: Annotated[
         Path | None,
-        option(
-            "Data",
+        _data(
             "--tags",
             metavar="FILE",
             help="Flickr tags of COCO's images: more columns in table1, or what a figure shows.",
@@ -59,11 +61,11 @@ class DataOptions:
     ] = None
     noise: Annotated[
         list[float] | None,
-        option("Data", "--noise", help="Noise rates of table2, by default 0.1 to 0.5. Repeat."),
+        _data("--noise", help="Noise rates of table2, by default 0.1 to 0.5. Repeat."),
     ] = None
-    workers: Annotated[
-        int, option("Data", "--workers", min=0, help="Processes that read and decode.")
-    ] = DEFAULTS["workers"]
+    workers: Annotated[int, _data("--workers", min=0, help="Processes that read and decode.")] = (
+        DEFAULTS["workers"]
+    )
 
 
 @dataclass(frozen=True)
@@ -72,24 +74,27 @@ class ExperimentOptions:
 
     scale: Annotated[
         Scale,
-        option("Experiment", "--scale", help="The paper's settings, or small ones for a laptop."),
+        _experiment("--scale", help="The paper's settings, or small ones for a laptop."),
     ] = Scale.PAPER
     seeds: Annotated[
         int,
-        option("Experiment", "--seeds", min=1, help="Runs of each method, with seeds 0, 1, ..."),
+        _experiment("--seeds", min=1, help="Runs of each method, with seeds 0, 1, ..."),
     ] = 1
     only: Annotated[
         list[str] | None,
-        option("Experiment", "--only", metavar="METHOD", help="Run this method. Repeat."),
+        _experiment(
+            "--only",
+            metavar="METHOD",
+            help="clean, mapped, no-pairwise, no-hidden, hidden, no-link or alpha-0. Repeat.",
+        ),
     ] = None
     changes: Annotated[
         list[str] | None,
-        option("Experiment", "--set", metavar="NAME=VALUE", help="Change a setting. Repeat."),
+        _experiment("--set", metavar="NAME=VALUE", help="Change a setting. Repeat."),
     ] = None
     backbone: Annotated[
         str | None,
-        option(
-            "Experiment",
+        _experiment(
             "--backbone",
             metavar="NAME",
             help="One of the configuration's networks, another timm model, or cifar_resnet and a "
@@ -98,12 +103,11 @@ class ExperimentOptions:
     ] = None
     weights: Annotated[
         Path | None,
-        option("Experiment", "--weights", metavar="FILE", help="The network's, as safetensors."),
+        _experiment("--weights", metavar="FILE", help="The network's, as safetensors."),
     ] = None
     pretrained: Annotated[
         bool,
-        option(
-            "Experiment",
+        _experiment(
             "--pretrained/--from-scratch",
             help="Start COCO's networks from trained weights, or train them from nothing.",
         ),

@@ -10,7 +10,7 @@ Source: Vahdat (2017), section 4.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -159,9 +159,9 @@ def mapped_by_name(noisy: Cells, vocabulary: Sequence[Any]) -> list[Any]:
     """
     clean = {str(name).casefold(): name for name in vocabulary}
     return [
-        clean.get(cell.casefold())
-        if isinstance(cell, str)
-        else [clean[key] for key in (str(n).casefold() for n in cell) if key in clean]
+        [clean[key] for key in (str(n).casefold() for n in cell) if key in clean]
+        if isinstance(cell, Collection) and not isinstance(cell, str)
+        else clean.get(str(cell).casefold())
         for cell in noisy
     ]
 
