@@ -275,8 +275,12 @@ def test_a_modules_weights_may_come_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "module", "message"),
     [
-        (EncoderSpec("image", "custom", size=16), None, "none came. Give it, or name a timm model"),
-        (EncoderSpec("image", "custom"), Maps(), "Give size=PIXELS"),
+        (
+            EncoderSpec("image", "custom", size=16),
+            None,
+            "none came. Give it as backbone=..., or name a timm",
+        ),
+        (EncoderSpec("image", "custom"), Maps(), "Give image_size=PIXELS"),
         (EncoderSpec("image", NAME, size=16), Maps(), "A module of one's own is for images"),
         (EncoderSpec("text", "custom"), Maps(), "A module of one's own is for images"),
         (EncoderSpec("text", "custom"), None, "A module of one's own is for images"),

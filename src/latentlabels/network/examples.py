@@ -107,7 +107,13 @@ def in_batches(examples: Examples, *, workers: int, progress: bool, doing: str) 
         yield from (_Batches(examples)[rows] for rows in split(len(examples), VECTORS))
         return
     parts = split(len(examples), ENCODED)
-    loader = DataLoader(_Batches(examples), sampler=parts, batch_size=None, num_workers=workers)
+    loader = DataLoader(
+        _Batches(examples),
+        sampler=parts,
+        batch_size=None,
+        num_workers=min(workers, len(parts)),
+        generator=torch.Generator(),
+    )
     bar = Console(stderr=True)
     yield from track(loader, doing, total=len(parts), console=bar, disable=not progress)
 

@@ -145,7 +145,7 @@ class ImageEncoder(Encoder):
         except Exception as error:
             raise BackboneError(
                 f"The image network {self.spec.name!r} does not take a batch of shape "
-                f"{tuple(blank.shape)}: {error}. Give the size it is made for: size=PIXELS."
+                f"{tuple(blank.shape)}: {error}. Give the size it is made for: image_size=PIXELS."
             ) from error
         return int(output.shape[1])
 
@@ -184,12 +184,12 @@ def build_image_encoder(spec: EncoderSpec, module: nn.Module | None) -> ImageEnc
 def _custom(spec: EncoderSpec, module: nn.Module | None) -> ImageEncoder:
     if module is None:
         raise BackboneError(
-            f"The encoder {CUSTOM!r} is a module of one's own, and none came. Give it, or name a "
-            "timm model."
+            f"The encoder {CUSTOM!r} is a module of one's own, and none came. Give it as "
+            "backbone=..., or name a timm model."
         )
     if spec.size is None:
         raise BackboneError(
-            "A module of one's own does not say how large its images are. Give size=PIXELS."
+            "A module of one's own does not say how large its images are. Give image_size=PIXELS."
         )
     if spec.weights is not None:
         load_weights(module, spec.weights)
