@@ -8,6 +8,7 @@ model/
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import shutil
@@ -35,6 +36,8 @@ from latentlabels.robust_model import RobustModel
 
 SCHEMA = 2
 PRECISIONS: Final = ("float32", "bfloat16")
+MOST_SIZE: Final = 4096
+"""An image's height and width in pixels at most."""
 Tune = Literal["head", "all"]
 WEIGHTS, DESCRIPTION, VOCABULARY = "model.safetensors", "model.json", "vocabulary.json"
 
@@ -206,7 +209,9 @@ def load_model(folder: Path, backbone: nn.Module | None = None) -> StoredModel:
         _require_schema(description.get("schema"), folder / DESCRIPTION)
         vocabulary = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
         tensors = load_file(folder / WEIGHTS)
-        return _restore(description, vocabulary, tensors, backbone)
+        # What is built draws weights, which the stored ones replace.
+        with torch.random.fork_rng(devices=[]):
+            return _restore(description, vocabulary, tensors, backbone)
     except (ModelFolderError, BackboneError):
         raise
     except (
@@ -259,7 +264,7 @@ def _restore(
     parts = dict(description["architecture"])
     parts["hidden_layers"] = tuple(parts["hidden_layers"])
     if parts["encoder"] is not None:
-        parts["encoder"] = EncoderSpec(**parts["encoder"])
+        parts["encoder"] = _encoder_spec(parts["encoder"])
     architecture = Architecture(**parts)
     if architecture.tune not in ("head", "all"):
         raise LatentLabelsError(f"tune is head or all, got {architecture.tune!r}")
@@ -269,7 +274,7 @@ def _restore(
     if architecture.encoder is not None and architecture.tune == "all":
         # Its weights are among the model's tensors.
         bare = replace(architecture.encoder, pretrained=False, weights=None)
-        encoder = build_encoder(bare, backbone)
+        encoder = build_encoder(bare, copy.deepcopy(backbone))
     clean, noisy = _space(description["clean"]), _space(description["noisy"])
     for side, space in (("clean", clean), ("noisy", noisy)):
         if list(space.names) != vocabulary[side]:
@@ -310,6 +315,26 @@ def _restore(
         description["provenance"],
         None if names is None else tuple(names),
     )
+
+
+def _encoder_spec(parts: dict[str, Any]) -> EncoderSpec:
+    """Which encoder, with every part of the type it has to have."""
+    spec = EncoderSpec(**parts)
+    wrong = [
+        name
+        for name, fits in (
+            ("kind", spec.kind in ("image", "text")),
+            ("name", isinstance(spec.name, str) and spec.name != ""),
+            ("weights", spec.weights is None or isinstance(spec.weights, str)),
+            ("pretrained", isinstance(spec.pretrained, bool)),
+            ("size", spec.size is None or (type(spec.size) is int and 0 < spec.size <= MOST_SIZE)),
+            ("augment", isinstance(spec.augment, bool)),
+        )
+        if not fits
+    ]
+    if wrong:
+        raise LatentLabelsError(f"the encoder's {wrong[0]} is {parts[wrong[0]]!r}")
+    return spec
 
 
 def _describe(space: LabelSpace) -> list[dict[str, Any]]:
