@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,7 +100,7 @@ class EncodedInputs:
                 self.encoder, cells, cache=cache, workers=self.workers, progress=self.progress
             )
             bad = embedded.bad
-        self._require_usable(bad, len(cells))
+        self._require_usable(bad, cells)
         rows = np.array([row for row in range(len(cells)) if row not in bad], dtype=np.intp)
         if self.tuned:
             examples: Examples = EncoderInputs(self.encoder, cells, rows, self.seed)
@@ -108,19 +108,23 @@ class EncodedInputs:
             examples = Vectors(embedded.vectors[rows])
         return Usable(examples, rows, len(cells), bad)
 
-    def _require_usable(self, bad: dict[int, str], total: int) -> None:
-        if not bad or (self.skip and len(bad) < total):
+    def _require_usable(self, bad: dict[int, str], cells: Sequence[Any]) -> None:
+        if not bad or (self.skip and len(bad) < len(cells)):
             return
         row = min(bad)
+        if isinstance(cells, ArrowCells):
+            row = int(cells.rows[row])  # of the column, which the cells may be a part of
         kind = self.encoder.spec.kind
         remedy = (
-            "None is left."
+            f"None is left. Check that these are {kind}s, and where their paths start."
+            if self.skip and kind == "image"
+            else f"None is left. Check that these are {kind}s."
             if self.skip
             else 'Mend them, or leave them out with on_bad_input="skip" (--on-bad-input skip).'
         )
         raise InputError(
-            f"{len(bad)} of {total} {kind}s cannot be used, the first in row {row} (rows count "
-            f"from 0): {bad[row]}. {remedy}"
+            f"{len(bad)} of {len(cells)} {kind}s cannot be used, the first in row {row} (rows "
+            f"count from 0): {bad[min(bad)]}. {remedy}"
         )
 
 
@@ -131,25 +135,33 @@ def as_cells(X: Any, kind: str) -> Sequence[Any]:
         InputError: something that is no sequence of examples.
     """
     if isinstance(X, pa.Array | pa.ChunkedArray):
-        return ArrowCells.of(X)
-    if hasattr(X, "to_numpy"):  # a column of pandas
+        X = ArrowCells.of(X)
+    elif hasattr(X, "to_numpy"):  # a column of pandas
         X = X.to_numpy()
-    if isinstance(X, np.ndarray) and kind == "text" and X.ndim == 2 and X.shape[1] == 1:
-        X = X[:, 0]
+    if isinstance(X, np.ndarray):
+        X = _one_cell_a_row(X, kind)
     sequence = hasattr(X, "__len__") and hasattr(X, "__getitem__")
-    if not sequence or isinstance(X, str | bytes | dict):
+    if not sequence or isinstance(X, str | bytes | Mapping | pa.Table | pa.RecordBatch):
         raise InputError(f"X is a sequence of {kind}s, one for each row, got {type(X).__name__}.")
-    if isinstance(X, np.ndarray) and X.ndim != 1 and kind == "text":
-        raise InputError(f"X is one text for each row, got an array of shape {X.shape}.")
     if len(X) == 0:
         raise InputError(f"There are no examples. X needs at least one {kind}.")
     cells: Sequence[Any] = X
     return cells
 
 
+def _one_cell_a_row(values: NDArray[Any], kind: str) -> NDArray[Any]:
+    """An array's only column, where it has columns and its rows are no pixels."""
+    pixels = kind == "image" and values.ndim > 1 and values.dtype.kind not in "OUST"
+    if values.ndim == 2 and values.shape[1] == 1 and not pixels:
+        return values[:, 0]
+    if values.ndim != 1 and not pixels:
+        raise InputError(f"X is one {kind} for each row, got an array of shape {values.shape}.")
+    return values
+
+
 def new_encoder(
     kind: str,
-    backbone: str | nn.Module | None,
+    backbone: str | Path | nn.Module | None,
     *,
     weights: str | Path | None,
     pretrained: bool,
@@ -163,10 +175,15 @@ def new_encoder(
     """
     if kind == "vector":
         return None
-    module = copy.deepcopy(backbone) if isinstance(backbone, nn.Module) else None
+    module, name = None, DEFAULTS[kind]
+    if isinstance(backbone, nn.Module):
+        # An empty nn.Sequential is false.
+        module, name = copy.deepcopy(backbone), CUSTOM
+    elif backbone is not None:
+        name = str(backbone)
     spec = EncoderSpec(
         kind="image" if kind == "image" else "text",
-        name=backbone if isinstance(backbone, str) else CUSTOM if module else DEFAULTS[kind],
+        name=name,
         weights=None if weights is None else str(weights),
         pretrained=pretrained,
         size=size,
@@ -178,14 +195,25 @@ def new_encoder(
         return build_encoder(spec, module)
 
 
-def same_encoder(architecture: Architecture, backbone: nn.Module | None) -> Encoder:
+def same_encoder(
+    architecture: Architecture, backbone: nn.Module | None, weights: str | Path | None = None
+) -> Encoder:
     """The encoder that a model was fitted on.
+
+    Args:
+        architecture: the model's.
+        backbone: the module it was fitted with, where that was the caller's own.
+        weights: where its file of weights is now, if elsewhere.
 
     Raises:
         BackboneError: it cannot be had, or has other weights now.
     """
     assert architecture.encoder is not None
-    encoder = build_encoder(architecture.encoder, copy.deepcopy(backbone))
+    spec = architecture.encoder
+    if weights is not None:
+        spec = replace(spec, weights=str(weights))
+    with torch.random.fork_rng(devices=[]):
+        encoder = build_encoder(spec, copy.deepcopy(backbone))
     if encoder.fingerprint() != architecture.fingerprint:
         raise BackboneError(
             f"The model was fitted on features of {architecture.encoder.name}, whose weights or "

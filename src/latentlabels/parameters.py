@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
+from torch import nn
 
 from latentlabels.errors import LatentLabelsError
+from latentlabels.store import MOST_SIZE
+
+MOST_WORKERS: Final = 256
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
@@ -29,7 +34,6 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         "weight_decay": (0, 1e6),
         "averaging": (0, 0.999999),
         "encoder_learning_rate": (0, 1e6),
-        "workers": (0, np.inf),
         "validation_fraction": (0, 0.9),
     }
     for name, (least, most) in ranges.items():
@@ -37,6 +41,15 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         if not least <= value <= most:
             upper = f" to {most:g}" if np.isfinite(most) else " upwards"
             raise LatentLabelsError(f"{name} is a number from {least:g}{upper}, got {value!r}.")
+    whole: dict[str, tuple[int, int]] = {"workers": (0, MOST_WORKERS), "image_size": (1, MOST_SIZE)}
+    for name, (fewest, largest) in whole.items():
+        value = parameters[name]
+        if value is None and name == "image_size":
+            continue
+        if not _is_whole(value) or not fewest <= value <= largest:
+            raise LatentLabelsError(
+                f"{name} is a whole number from {fewest} to {largest}, got {value!r}."
+            )
     choices: dict[str, tuple[str, ...]] = {
         "input_kind": ("vector", "image", "text"),
         "tune": ("head", "all"),
@@ -48,12 +61,18 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
             raise LatentLabelsError(
                 f"{name} is one of {', '.join(allowed)}; got {parameters[name]!r}."
             )
-    if parameters["input_kind"] == "vector" and isinstance(parameters["backbone"], str):
+    backbone = parameters["backbone"]
+    if not (backbone is None or isinstance(backbone, str | Path | nn.Module)):
         raise LatentLabelsError(
-            f"A backbone by name ({parameters['backbone']}) takes images or texts: pass "
+            f"backbone is a name or a module, got {type(backbone).__name__}. Leave it out for a "
+            "small default model."
+        )
+    if parameters["input_kind"] == "vector" and isinstance(backbone, str | Path):
+        raise LatentLabelsError(
+            f"A backbone by name ({backbone}) takes images or texts: pass "
             'input_kind="image" or "text". For vectors pass a module, or none.'
         )
-    if parameters["input_kind"] == "text" and (
+    if parameters["input_kind"] != "image" and (
         parameters["weights"] is not None or not parameters["pretrained"]
     ):
         raise LatentLabelsError(
@@ -64,3 +83,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         raise LatentLabelsError(
             f"hidden_layers is a tuple of whole numbers above zero, such as (256,), got {widths!r}."
         )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
