@@ -33,7 +33,6 @@ from latentlabels.preparation import (
     prepare,
     read_labels,
     require_widths,
-    take_rows,
     verified_rows,
 )
 from latentlabels.store import StoredModel, Tune, as_json, load_model, save_model
@@ -127,7 +126,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         *,
         input_kind: str = "vector",
-        backbone: str | nn.Module | None = None,
+        backbone: str | Path | nn.Module | None = None,
         weights: str | Path | None = None,
         pretrained: bool = True,
         tune: str = "head",
@@ -247,24 +246,27 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         self.tune_: Tune = "all" if self.encoder_ is not None and self.tune == "all" else "head"
         given = self._read(X, reset=True, seed=seed)
-        noisy_columns = take_rows(read_labels(y, given.total, "noisy"), given.rows)
+        noisy_columns = read_labels(y, given.total, "noisy")
         if clean is None:
             clean_columns = nothing_verified(noisy_columns)
         else:
-            clean_columns = take_rows(read_labels(clean, given.total, "clean"), given.rows)
-        if verified is not None and given.bad:
-            verified = np.asarray(verified)[given.rows]
+            clean_columns = read_labels(clean, given.total, "clean")
         known = verified_rows(clean_columns, verified)
-        if clean is not None and not known.any() and isinstance(self.auxiliary, str):
-            raise LabelError(
-                "There are no verified rows: no row has clean labels that may be read. Verify some "
-                "rows, or pass what is known of noisy → clean as auxiliary=..."
+        if clean is not None and not known[given.rows].any() and isinstance(self.auxiliary, str):
+            why = (
+                f"the examples of all {known.sum()} cannot be used"
+                if known.any()
+                else "no row has clean labels that may be read"
             )
-        held_out = None
+            raise LabelError(
+                f"There are no verified rows: {why}. Verify some rows, or pass what is known of "
+                "noisy → clean as auxiliary=..."
+            )
+        held_out, held_rows = None, None
         if validation is not None:
             held = self._read(validation[0])
-            held_labels = read_labels(validation[1], held.total, "validation")
-            held_out = (held.examples, take_rows(held_labels, held.rows))
+            held_out = (held.examples, read_labels(validation[1], held.total, "validation"))
+            held_rows = held.rows
         prepared = prepare(
             given.examples,
             noisy_columns,
@@ -275,6 +277,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             clean_labels=self.clean_labels,
             validation_fraction=self.validation_fraction,
             seed=seed,
+            rows=given.rows,
+            validation_rows=held_rows,
         )
         fitted = fit_model(
             prepared.rows,
@@ -303,12 +307,12 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             InputError: examples of another form, or bad ones where they are not skipped.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         return self._read(X)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """p(ŷ | x) of every clean label, (rows, clean); NaN for skipped examples."""
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         given = self._read(X)
         parts = [
             self.model_.predict_mean(x, rows) for rows, x in self._batches(given, "predicting")
@@ -351,7 +355,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             verified: which rows' clean labels are to be kept; by default those that are not
                 missing.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         given = self._read(X)
         columns = read_labels(noisy, given.total, "noisy")
         require_widths(columns, self.noisy_space_)
@@ -389,7 +393,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 scikit-learn's metadata routing this lets a search over `fit(X, noisy, clean=...)`
                 be scored on verified rows.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         probabilities = self.predict_proba(X)
         columns = read_labels(y if clean is None else clean, len(probabilities), "clean")
         have = present(columns) & ~np.isnan(probabilities).any(1)
@@ -409,7 +413,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             folder: where to; an older model there is replaced.
             provenance: what to write down about where it came from, as JSON values.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         settings = {
             name: as_json(value)
             for name, value in self.get_params().items()
@@ -429,12 +433,20 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         save_model(stored, Path(folder))
 
     @classmethod
-    def load(cls, folder: str | Path, *, backbone: nn.Module | None = None) -> Self:
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        backbone: nn.Module | None = None,
+        weights: str | Path | None = None,
+    ) -> Self:
         """Read a fitted model from its folder.
 
         Args:
             folder: where it is.
             backbone: the module of one's own that it was fitted with, where there was one.
+            weights: the file of an image model's weights that it was fitted with, where that has
+                been moved.
 
         Raises:
             ModelFolderError: the folder is incomplete, damaged or of another version.
@@ -460,7 +472,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if architecture.encoder is None:
             estimator.n_features_in_ = architecture.inputs
         elif architecture.tune == "head":
-            estimator.encoder_ = same_encoder(architecture, backbone)
+            estimator.encoder_ = same_encoder(architecture, backbone, weights)
         estimator.provenance_ = stored.provenance
         if stored.feature_names is not None:
             estimator.feature_names_in_ = np.array(stored.feature_names, dtype=object)

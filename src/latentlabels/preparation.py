@@ -96,14 +96,6 @@ def verified_rows(clean: Columns, verified: ArrayLike | None) -> NDArray[np.bool
     return mask
 
 
-def take_rows(columns: Columns, rows: NDArray[np.intp]) -> dict[str, Column]:
-    """Labels of some rows."""
-    return {
-        name: replace(column, cells=[column.cells[row] for row in rows])
-        for name, column in columns.items()
-    }
-
-
 def clean_states(
     columns: Columns, readable: NDArray[np.bool_], space: LabelSpace, *, unknown: str = "error"
 ) -> csr_array:
@@ -160,6 +152,8 @@ def prepare(
     clean_labels: Names | None,
     validation_fraction: float,
     seed: int,
+    rows: NDArray[np.intp] | None = None,
+    validation_rows: NDArray[np.intp] | None = None,
 ) -> Prepared:
     """Settle the vocabularies, encode the labels, and set validation rows apart.
 
@@ -175,6 +169,9 @@ def prepare(
         validation_fraction: share of the verified rows to hold out where no validation rows are
             given; fewer than 20 tell nothing, and then none are held out.
         seed: of the choice of held-out rows.
+        rows: which rows of the labels the examples are; by default all. The labels of the others
+            are part of the vocabularies.
+        validation_rows: likewise for validation.
     """
     noisy_space = LabelSpace(
         tuple(noisy),
@@ -197,11 +194,14 @@ def prepare(
             for name, column in clean.items()
         ),
     )
-    states = clean_states(clean, known, clean_space)
-    given = noisy_states(noisy, noisy_space)
+    taken = slice(None) if rows is None else rows
+    states = clean_states(clean, known, clean_space)[taken]
+    given = noisy_states(noisy, noisy_space)[taken]
+    known = known[taken]
     if validation is not None:
-        have = present(held_columns)
-        held = encode(held_columns, clean_space, what="clean")[have]
+        held_taken = slice(None) if validation_rows is None else validation_rows
+        have = present(held_columns)[held_taken]
+        held = encode(held_columns, clean_space, what="clean")[held_taken][have]
         held_out = _validation(validation[0].take(np.flatnonzero(have)), held, given.shape[1])
         return Prepared(Rows(x, given, states, known), held_out, noisy_space, clean_space)
     chosen = _hold_out(known, validation_fraction, seed)
