@@ -62,8 +62,8 @@ class InputKind(StrEnum):
 def input_kind(table: pa.Table, columns: Sequence[str]) -> InputKind:
     """What the examples in some columns look like.
 
-    Encoded bytes and Hugging Face images are images, and so are texts that all end like the name of
-    an image file; other texts are texts, unless they are numbers.
+    Encoded bytes and Hugging Face images are images, and so are texts most of which end like the
+    name of an image file; other texts are texts, unless most are numbers.
 
     Raises:
         TableError: an unknown column.
@@ -75,9 +75,11 @@ def input_kind(table: pa.Table, columns: Sequence[str]) -> InputKind:
     if len(columns) > 1 or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return InputKind.VECTOR
     texts = [text for text in column.slice(0, CELLS_LOOKED_AT).to_pylist() if text]
-    if texts and all(Path(text.strip()).suffix.lower() in IMAGE_SUFFIXES for text in texts):
+    # Most, since a cell may be wrong: that is to be said, and not to change what the others are.
+    most = len(texts) / 2
+    if sum(Path(text.strip()).suffix.lower() in IMAGE_SUFFIXES for text in texts) > most:
         return InputKind.IMAGE
-    return InputKind.VECTOR if any(map(_has_numbers, texts)) else InputKind.TEXT
+    return InputKind.VECTOR if sum(map(_has_numbers, texts)) > most else InputKind.TEXT
 
 
 def input_matrix(table: pa.Table, columns: Sequence[str]) -> NDArray[np.float32]:
