@@ -41,6 +41,8 @@ from latentlabels.errors import (
     LatentLabelsError,
     ModelFolderError,
 )
+from latentlabels.network import embedding
+from latentlabels.network.encoders import Encoder
 
 PICTURES = pictures()
 ROWS = len(PICTURES.x)
@@ -274,7 +276,7 @@ def test_a_model_that_was_not_fitted_says_so() -> None:
     model = on_images()
     with pytest.raises(InputError):
         model.fit([None] * ROWS, PICTURES.noisy, PICTURES.clean)
-    for call in (model.predict_proba, model.predict, model.usable):
+    for call in (model.predict_proba, model.predict):
         with pytest.raises(NotFittedError):
             call(PICTURES.x)
     with pytest.raises(NotFittedError):
@@ -288,6 +290,27 @@ def test_what_was_read_once_may_be_passed_on(skipping: RobustClassifier) -> None
     np.testing.assert_array_equal(skipping.predict_proba(given), skipping.predict_proba(cells))
     cleaned = skipping.clean(given, PICTURES.noisy)
     assert cleaned.proposed == skipping.clean(cells, PICTURES.noisy).proposed
+    # Also to another fit, and in parts.
+    twin = clone(skipping)
+    given = twin.usable(cells)
+    training = np.arange(ROWS) < 40
+    twin.fit(given.part(training), PICTURES.noisy[:40], PICTURES.clean[:40])
+    wanted = clone(skipping).fit(cells[:40], PICTURES.noisy[:40], PICTURES.clean[:40])
+    np.testing.assert_array_equal(twin.predict_proba(cells), wanted.predict_proba(cells))
+    assert twin.skipped_ == wanted.skipped_
+    none = given.part(np.isin(np.arange(ROWS), (7, 20)))
+    with pytest.raises(InputError, match="None of 2 images can be used, the first in row 0: no "):
+        twin.predict_proba(none)
+
+
+def test_what_was_read_for_another_backbone_is_refused() -> None:
+    module = Eye()
+    with torch.no_grad():
+        module.convolution.weight[0] += 0.1
+    given = on_images(backbone=module).usable(PICTURES.x)
+    for tune in ("head", "all"):
+        with pytest.raises(InputError, match="read for another backbone"):
+            on_images(tune=tune).fit(given, PICTURES.noisy, PICTURES.clean)
 
 
 def test_a_module_of_ones_own_is_copied_and_asked_for_again(tmp_path: Path) -> None:

@@ -126,6 +126,17 @@ def test_values_go_back_to_their_rows(tmp_path: Path) -> None:
     assert (whole.total, whole.bad, whole.rows.tolist()) == (3, {}, [0, 1, 2])
 
 
+def test_a_part_has_rows_of_its_own(tmp_path: Path) -> None:
+    given = inputs(tmp_path).read(PICTURES.with_broken(0, 4, 8))
+    part = given.part(np.array([0, 0, 1, 1, 1, 0, 0, 1, 1], dtype=bool))
+    assert (part.total, part.rows.tolist()) == (5, [0, 1, 3])
+    assert part.bad == {2: given.bad[4], 4: given.bad[8]}
+    assert isinstance(part.examples, Vectors)
+    assert isinstance(given.examples, Vectors)
+    assert_array_equal(part.examples.values, given.examples.values[[1, 2, 5]])
+    assert given.part(np.zeros(9, dtype=bool)).total == 0
+
+
 def test_frozen_encoders_give_vectors_and_tuned_ones_what_they_prepare(tmp_path: Path) -> None:
     encoder = encoder_of()
     cells = PICTURES.with_broken(0, 4)

@@ -234,17 +234,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 label outside the vocabulary.
             ValueError: examples that are no finite numbers, or rows that do not match.
         """
-        check_parameters(self.get_params(deep=False))
+        self._start_encoder()
         seed = int(check_random_state(self.random_state).randint(2**31))
-        self.encoder_ = new_encoder(
-            self.input_kind,
-            self.backbone,
-            weights=self.weights,
-            pretrained=self.pretrained,
-            size=self.image_size,
-            augment=self.augment and self.tune == "all",
-        )
-        self.tune_: Tune = "all" if self.encoder_ is not None and self.tune == "all" else "head"
         given = self._read(X, reset=True, seed=seed)
         noisy_columns = read_labels(y, given.total, "noisy")
         if clean is None:
@@ -302,12 +293,16 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def usable(self, X: Any) -> Usable:
-        """Read examples once; what comes back may be passed for X to the methods below `fit`.
+        """Read examples once; what comes back may be passed for X to `fit` and the others.
+
+        Before `fit`, this is for images and texts.
 
         Raises:
             InputError: examples of another form, or bad ones where they are not skipped.
+            BackboneError: a backbone that cannot be had.
         """
-        check_is_fitted(self, "model_")
+        if not hasattr(self, "model_"):
+            self._start_encoder()
         return self._read(X)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -478,11 +473,24 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             estimator.feature_names_in_ = np.array(stored.feature_names, dtype=object)
         return estimator
 
+    def _start_encoder(self) -> None:
+        """What turns images or texts into features, as it is before training."""
+        check_parameters(self.get_params(deep=False))
+        self.encoder_ = new_encoder(
+            self.input_kind,
+            self.backbone,
+            weights=self.weights,
+            pretrained=self.pretrained,
+            size=self.image_size,
+            augment=self.augment and self.tune == "all",
+        )
+        self.tune_: Tune = "all" if self.encoder_ is not None and self.tune == "all" else "head"
+
     def _read(self, X: Any, *, reset: bool = False, seed: int = 0) -> Usable:
         """The usable ones of some examples."""
-        if isinstance(X, Usable):
-            return X
         if self.encoder_ is None:
+            if isinstance(X, Usable):
+                return X
             values = X.detach().cpu().numpy() if isinstance(X, Tensor) else X
             return usable_vectors(validate_data(self, values, dtype=np.float32, reset=reset))
         inputs = EncodedInputs(
@@ -494,7 +502,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             seed=seed,
             progress=self.verbose,
         )
-        return inputs.read(X)
+        return inputs.take_over(X) if isinstance(X, Usable) else inputs.read(X)
 
     def _batches(self, given: Usable, doing: str) -> Iterator[tuple[Tensor, Tensor]]:
         return in_batches(given.examples, workers=self.workers, progress=self.verbose, doing=doing)

@@ -37,12 +37,26 @@ class Usable:
         rows: which rows they are, (usable,).
         total: how many were passed.
         bad: why each of the others cannot be used, by row.
+        fingerprint: of the encoder whose features the examples are, if they are some.
     """
 
     examples: Examples
     rows: NDArray[np.intp]
     total: int
     bad: dict[int, str]
+    fingerprint: str | None = None
+
+    def part(self, chosen: NDArray[np.bool_]) -> Usable:
+        """The usable ones of some rows, chosen by a mask (total,)."""
+        number = np.cumsum(chosen) - 1
+        kept = chosen[self.rows]
+        return replace(
+            self,
+            examples=self.examples.take(np.flatnonzero(kept)),
+            rows=number[self.rows[kept]],
+            total=int(chosen.sum()),
+            bad={int(number[row]): why for row, why in self.bad.items() if chosen[row]},
+        )
 
     def scattered(self, values: NDArray[Any], fill: Any) -> NDArray[Any]:
         """Values of the usable rows (usable, ...) among all rows, the others filled."""
@@ -88,13 +102,12 @@ class EncodedInputs:
                 is not.
         """
         cells = as_cells(X, self.encoder.spec.kind)
-        if self.tuned:
+        fingerprint = None if self.tuned else self.encoder.fingerprint()
+        if fingerprint is None:
             bad = check(self.encoder, cells, workers=self.workers, progress=self.progress)
         else:
             cache = EmbeddingCache(
-                self.cache or default_cache_folder(),
-                self.encoder.fingerprint(),
-                self.encoder.features,
+                self.cache or default_cache_folder(), fingerprint, self.encoder.features
             )
             embedded = embed(
                 self.encoder, cells, cache=cache, workers=self.workers, progress=self.progress
@@ -106,7 +119,26 @@ class EncodedInputs:
             examples: Examples = EncoderInputs(self.encoder, cells, rows, self.seed)
         else:
             examples = Vectors(embedded.vectors[rows])
-        return Usable(examples, rows, len(cells), bad)
+        return Usable(examples, rows, len(cells), bad, fingerprint)
+
+    def take_over(self, given: Usable) -> Usable:
+        """Examples that were read before, to be prepared as this encoder wants them.
+
+        Raises:
+            InputError: none of them can be used, or they were read for another backbone.
+        """
+        if not len(given.rows):
+            row = min(given.bad)
+            raise InputError(
+                f"None of {given.total} {self.encoder.spec.kind}s can be used, the first in row "
+                f"{row}: {given.bad[row]}. Leave them all out, or mend some."
+            )
+        examples = given.examples
+        if self.tuned and isinstance(examples, EncoderInputs):
+            return replace(given, examples=replace(examples, encoder=self.encoder, seed=self.seed))
+        if self.tuned or given.fingerprint != self.encoder.fingerprint():
+            raise InputError("X was read for another backbone. Read it anew.")
+        return given
 
     def _require_usable(self, bad: dict[int, str], cells: Sequence[Any]) -> None:
         if not bad or (self.skip and len(bad) < len(cells)):

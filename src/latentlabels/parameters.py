@@ -13,6 +13,7 @@ from latentlabels.errors import LatentLabelsError
 from latentlabels.store import MOST_SIZE
 
 MOST_WORKERS: Final = 256
+"""Processes that read; more would only stand in each other's way."""
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ from latentlabels.store import DESCRIPTION
 
 VOCABULARY_KEY = "latentlabels.clean"
 RESULT_COLUMNS = frozenset(
-    ["given", "proposed", "added", "removed", "verified", "predicted", "probabilities"]
+    ["given", "proposed", "added", "removed", "verified", "predicted", "probabilities", "reason"]
 )
 STRINGS = pa.list_(pa.string())
 

@@ -35,6 +35,7 @@ from latentlabels.cli.reproduce import reproduce
 from latentlabels.cli.roles import roles_for_applying, roles_for_fitting, roles_for_predicting
 from latentlabels.cli.rows import read_examples, read_rows, row_ids
 from latentlabels.data.table import Format, read_table, write_table_atomically
+from latentlabels.errors import TableError
 from latentlabels.estimator import RobustClassifier
 from latentlabels.results import (
     cleaned_table,
@@ -120,7 +121,7 @@ def apply(
     name = f"cleaned.{output.format}"
     written = [name, *_skipped(reading)]
     with staged(output.out, written, overwrite=output.overwrite) as folder:
-        estimator = _load(model, run.seed, reading, voice)
+        estimator = _load(model, run, reading, voice)
         with voice.working(f"reading {table}"):
             content = read_table(table)
             roles = roles_for_applying(content, estimator, columns)
@@ -156,7 +157,7 @@ def predict(
     name = f"predicted.{output.format}"
     written = [name, *_skipped(reading)]
     with staged(output.out, written, overwrite=output.overwrite) as folder:
-        estimator = _load(model, run.seed, reading, voice)
+        estimator = _load(model, run, reading, voice)
         with voice.working(f"reading {table}"):
             content = read_table(table)
             roles = roles_for_predicting(content, estimator, columns)
@@ -219,7 +220,7 @@ def _fit(
             table = read_table(path)
             roles = roles_for_fitting(table, columns, cells)
             rows = read_rows(table, roles, _folder(path, reading))
-        fitting.fit(estimator, rows, roles, model, voice)
+        rows = fitting.fit(estimator, rows, roles, model, voice)
         cleaned = fitting.clean(estimator, rows, voice)
         metrics = fitting.metrics_of(estimator, rows, cleaned, run.seed)
         _write_skipped(folder, reading, rows.ids, cleaned.skipped, voice)
@@ -234,18 +235,22 @@ def _fit(
     voice.summary(facts_of(metrics, output.out, written))
 
 
-def _load(folder: Path, seed: int | None, reading: InputOptions, voice: Voice) -> RobustClassifier:
-    estimator: RobustClassifier = RobustClassifier.load(folder)
+def _load(folder: Path, run: RerunOptions, reading: InputOptions, voice: Voice) -> RobustClassifier:
+    estimator: RobustClassifier = RobustClassifier.load(folder, weights=run.weights)
     arguments = {name: value for name, value in vars(reading).items() if name in DEFAULTS}
     estimator.set_params(**arguments, verbose=voice.progress)
-    if seed is not None:
-        estimator.model_.seed = seed
+    if run.seed is not None:
+        estimator.model_.seed = run.seed
     return estimator
 
 
 def _folder(table: Path, reading: InputOptions) -> Path:
     """Where images' paths start."""
-    return table.parent if reading.folder is None else reading.folder
+    if reading.folder is None:
+        return table.parent
+    if not reading.folder.is_dir():
+        raise TableError(f"--folder is where images' paths start: there is no {reading.folder}.")
+    return reading.folder
 
 
 def _skipped(reading: InputOptions) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from latentlabels.cli.rows import (
     taking,
 )
 from latentlabels.cli.scores import compared, number
+from latentlabels.data.arrow_cells import ArrowCells
 from latentlabels.data.labels import Name
 from latentlabels.errors import LabelError, LatentLabelsError
 from latentlabels.estimator import RobustClassifier
@@ -64,8 +66,10 @@ def estimator_of(
 
 def fit(
     estimator: RobustClassifier, rows: Rows, roles: Roles, options: ModelOptions, voice: Voice
-) -> None:
+) -> Rows:
     """Fit an estimator on a table's training rows.
+
+    Images and texts of all rows are read before that, so that a bad one ends no long training.
 
     Args:
         estimator: what to fit.
@@ -74,14 +78,20 @@ def fit(
         options: that the estimator was made of.
         voice: for warnings.
 
+    Returns:
+        The rows, with what was read of their examples.
+
     Raises:
         LabelError: labels that nothing can be learnt from.
+        InputError: images or texts that cannot be used.
     """
     _check(rows, roles, options)
     estimator.set_params(input_kind=roles.input_kind.value)
     if estimator.clean_labels is not None and options.clean_labels is not None:
         require_in_vocabulary(rows, estimator.clean_labels, options.clean_labels)
         _warn_of_unverified(estimator.clean_labels, rows, voice)
+    if isinstance(rows.x, ArrowCells):
+        rows = replace(rows, x=estimator.usable(rows.x))
     known = rows.known_clean()
     training = rows.split == "train"
     validation = None
@@ -96,6 +106,7 @@ def fit(
     )
     if estimator.clean_labels is None:
         _warn_of_unverified(estimator.clean_space_.names, rows, voice)
+    return rows
 
 
 def clean(estimator: RobustClassifier, rows: Rows, voice: Voice) -> CleanedLabels:

@@ -15,6 +15,8 @@ import typer
 from latentlabels.data.cells import Kind
 from latentlabels.data.table import Format
 from latentlabels.estimator import RobustClassifier
+from latentlabels.parameters import MOST_WORKERS
+from latentlabels.store import MOST_SIZE
 
 DEFAULTS: dict[str, Any] = {
     name: parameter.default
@@ -168,7 +170,10 @@ class InputOptions:
         ),
     ] = OnBadInput.FAIL
     workers: Annotated[
-        int, _option("Input", "--workers", min=0, help="Processes that read and decode.")
+        int,
+        _option(
+            "Input", "--workers", min=0, max=MOST_WORKERS, help="Processes that read and decode."
+        ),
     ] = DEFAULTS["workers"]
     cache: Annotated[
         Path | None,
@@ -212,7 +217,13 @@ class BackboneOptions:
     ] = Tune.HEAD
     image_size: Annotated[
         int | None,
-        _option("Backbone", "--image-size", min=8, help="Pixels; by default the model's own."),
+        _option(
+            "Backbone",
+            "--image-size",
+            min=8,
+            max=MOST_SIZE,
+            help="Pixels; by default the model's own.",
+        ),
     ] = DEFAULTS["image_size"]
     augment: Annotated[
         bool,
@@ -401,6 +412,15 @@ class RerunOptions(VoiceOptions):
     seed: Annotated[
         int | None,
         typer.Option("--seed", min=0, help="Of the chains that predict; by default the model's."),
+    ] = None
+    weights: Annotated[
+        Path | None,
+        _option(
+            "Input",
+            "--weights",
+            metavar="FILE",
+            help="The backbone's weights of fitting, where that file has been moved.",
+        ),
     ] = None
 
 

@@ -16,6 +16,7 @@ from latentlabels.data.cells import Kind, Labels, MultiClass, MultiLabel, read_l
 from latentlabels.data.columns import InputKind, column_of, flags, input_matrix, splits
 from latentlabels.data.labels import Name
 from latentlabels.errors import LabelError, TableError
+from latentlabels.inputs import Usable
 
 ROW_COLUMN = "row"
 
@@ -29,7 +30,7 @@ class Rows:
 
     Attributes:
         ids: a table of one column that names the rows.
-        x: vectors (rows, inputs), or the cells of images or texts.
+        x: vectors (rows, inputs), or the cells of images or texts, or what was read of them.
         noisy: noisy labels by column.
         clean: clean labels, None where there are none.
         split: "train", "validation" or "test", (rows,).
@@ -37,17 +38,19 @@ class Rows:
     """
 
     ids: pa.Table
-    x: NDArray[np.float32] | ArrowCells
+    x: NDArray[np.float32] | ArrowCells | Usable
     noisy: dict[str, Column]
     clean: Column
     split: NDArray[np.str_]
     verified: Mask
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.split)
 
-    def examples(self, rows: Mask) -> NDArray[np.float32] | ArrowCells:
+    def examples(self, rows: Mask) -> NDArray[np.float32] | ArrowCells | Usable:
         """The examples of some rows."""
+        if isinstance(self.x, Usable):
+            return self.x.part(rows)
         return self.x.take(rows) if isinstance(self.x, ArrowCells) else self.x[rows]
 
     def labelled_in(self, part: str) -> Mask:
@@ -121,6 +124,8 @@ def read_examples(table: pa.Table, roles: Roles, folder: Path) -> NDArray[np.flo
     if roles.input_kind == InputKind.VECTOR:
         return input_matrix(table, roles.input)
     column = column_of(table, roles.input[0])
+    if pa.types.is_integer(column.type):
+        column = column.cast(pa.string())  # a CSV's texts that are all whole numbers
     return ArrowCells.of(column, folder if roles.input_kind == InputKind.IMAGE else None)
 
 
