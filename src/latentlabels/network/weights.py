@@ -31,7 +31,10 @@ def load_weights(module: nn.Module, path: str, ignored: Sequence[str] = ()) -> N
     if file.suffix.lower() in PICKLES:
         raise _pickle(file)
     if not file.is_file():
-        raise BackboneError(f"There is no weights file {path!r}. Correct the path.")
+        raise BackboneError(
+            f"There is no weights file {path!r}. Say where it is: weights=PATH, --weights PATH on "
+            "the command line."
+        )
     if file.suffix.lower() != ".safetensors":
         raise BackboneError(f"Weights are read from a .safetensors file, and {path!r} came.")
     try:
