@@ -78,6 +78,18 @@ def test_the_fingerprint_knows_transform_and_weights(encoder: Encoder) -> None:
         weight[0] -= 1
 
 
+def test_code_in_a_folder_is_not_run(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(FOLDER, folder)
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[0]["type"] = "own.Own"
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Own: pass\n")
+    with pytest.raises(BackboneError, match=r"has the module 'own\.Own', which is its own code"):
+        build_encoder(EncoderSpec("text", str(folder)))
+    assert not (tmp_path / "ran").exists()
+
+
 def test_weights_may_be_random(encoder: Encoder) -> None:
     spec = EncoderSpec("text", FOLDER, pretrained=False)
     prints = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -105,6 +106,7 @@ def build_text_encoder(spec: EncoderSpec) -> TextEncoder:
         from sentence_transformers import SentenceTransformer
     except ImportError:
         raise BackboneError(INSTALL) from None
+    _require_no_code(spec.name)
     try:
         with quiet(), _no_loading_bar():
             model = SentenceTransformer(
@@ -127,6 +129,24 @@ def build_text_encoder(spec: EncoderSpec) -> TextEncoder:
     if not spec.pretrained:
         _reset(model)
     return TextEncoder(spec, model)
+
+
+def _require_no_code(name: str) -> None:
+    """Refuse a folder that names modules of its own.
+
+    Older versions of sentence-transformers run the code of any local folder.
+    """
+    try:
+        modules = json.loads((Path(name) / "modules.json").read_text(encoding="utf-8"))
+        kinds = [str(module["type"]) for module in modules]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # a name, or nothing that can be loaded
+    own = [kind for kind in kinds if not kind.startswith("sentence_transformers.")]
+    if own:
+        raise BackboneError(
+            f"The text model {name!r} has the module {own[0]!r}, which is its own code and is not "
+            "run. Name a model of sentence-transformers' own modules."
+        )
 
 
 def _reset(model: nn.Module) -> None:
