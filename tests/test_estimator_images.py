@@ -303,6 +303,31 @@ def test_what_was_read_once_may_be_passed_on(skipping: RobustClassifier) -> None
         twin.predict_proba(none)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_goes_away_later_is_named(workers: int, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{row}.png" for row in range(ROWS)]
+    for path, content in zip(paths, PICTURES.x, strict=True):
+        path.write_bytes(content)
+    model = on_images(tune="all", workers=workers)
+    given = model.usable(list(map(str, paths)))
+    paths[3].unlink()
+    wanted = r"^The image in row 3 \(rows count from 0\) has changed .*: no such file\. .* again\.$"
+    with pytest.raises(InputError, match=wanted):
+        model.fit(given, PICTURES.noisy, PICTURES.clean)
+    paths[3].write_bytes(PICTURES.x[3])
+    model.fit(given, PICTURES.noisy, PICTURES.clean)
+    paths[3].unlink()
+    with pytest.raises(InputError, match=wanted):
+        model.predict_proba(given)
+
+
+def test_a_model_of_vectors_is_given_something_else() -> None:
+    model = RobustClassifier(**QUICK)
+    for cells in (PICTURES.x, ["a text"] * ROWS, on_images().usable(PICTURES.x)):
+        with pytest.raises(InputError, match='pass input_kind="image" or "text"'):
+            model.fit(cells, PICTURES.noisy, PICTURES.clean)
+
+
 def test_what_was_read_for_another_backbone_is_refused() -> None:
     module = Eye()
     with torch.no_grad():

@@ -21,7 +21,7 @@ from latentlabels.fitting import ModelSettings, fit_model
 from latentlabels.inputs import EncodedInputs, Usable, new_encoder, same_encoder, usable_vectors
 from latentlabels.model.posterior import Auxiliary
 from latentlabels.model.schedule import AlphaSchedule, GibbsSchedule
-from latentlabels.network.examples import in_batches
+from latentlabels.network.examples import Vectors, in_batches
 from latentlabels.network.potentials import encoder_in
 from latentlabels.parameters import check_parameters
 from latentlabels.preparation import (
@@ -489,8 +489,13 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _read(self, X: Any, *, reset: bool = False, seed: int = 0) -> Usable:
         """The usable ones of some examples."""
         if self.encoder_ is None:
-            if isinstance(X, Usable):
+            if isinstance(X, Usable) and X.fingerprint is None and isinstance(X.examples, Vectors):
                 return X
+            first = X[0] if isinstance(X, list | tuple) and X else X
+            if isinstance(first, Usable | str | bytes | Path):
+                raise InputError(
+                    'X holds no vectors. For images or texts pass input_kind="image" or "text".'
+                )
             values = X.detach().cpu().numpy() if isinstance(X, Tensor) else X
             return usable_vectors(validate_data(self, values, dtype=np.float32, reset=reset))
         inputs = EncodedInputs(

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from latentlabels.data.arrow_cells import ArrowCells
+from latentlabels.data.arrow_cells import ArrowCells, row_of
 from latentlabels.errors import BackboneError, InputError
 from latentlabels.network.embedding import check, embed
 from latentlabels.network.embedding_cache import EmbeddingCache, default_cache_folder
@@ -143,9 +143,7 @@ class EncodedInputs:
     def _require_usable(self, bad: dict[int, str], cells: Sequence[Any]) -> None:
         if not bad or (self.skip and len(bad) < len(cells)):
             return
-        row = min(bad)
-        if isinstance(cells, ArrowCells):
-            row = int(cells.rows[row])  # of the column, which the cells may be a part of
+        row = row_of(cells, min(bad))
         kind = self.encoder.spec.kind
         remedy = (
             f"None is left. Check that these are {kind}s, and where their paths start."

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -222,7 +223,7 @@ def load_model(folder: Path, backbone: nn.Module | None = None) -> StoredModel:
         RuntimeError,
         SafetensorError,
     ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = shorten(str(error), 200, placeholder=" …") or "no reason given"
         raise ModelFolderError(
             f"{folder} is damaged: {type(error).__name__}: {reason}. Copy or fit the model anew."
         ) from error

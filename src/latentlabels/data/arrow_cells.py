@@ -58,6 +58,11 @@ class ArrowCells(Sequence[Any]):
         return cell if self.folder is None else _from_folder(cell, self.folder)
 
 
+def row_of(cells: Sequence[Any], place: int) -> int:
+    """The row a cell is in: of the whole column, where the cells are a part of one."""
+    return int(cells.rows[place]) if isinstance(cells, ArrowCells) else place
+
+
 def _from_folder(cell: Any, folder: Path) -> Any:
     """A path, alone or of a Hugging Face image, from where it is relative to."""
     if isinstance(cell, str) and cell.strip():

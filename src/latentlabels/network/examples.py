@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -14,6 +15,8 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from latentlabels.data.arrow_cells import row_of
+from latentlabels.errors import InputError
 from latentlabels.network.encoders import Encoder
 
 # Examples at a time where no gradient is wanted: an encoder's features are large.
@@ -87,11 +90,17 @@ class EncoderInputs(Examples):
         return torch.stack([self._prepared(int(self.rows[row]), visit) for row in rows])
 
     def _prepared(self, cell: int, visit: int | None) -> Tensor:
-        content = self.encoder.content(self.cells[cell])
-        if visit is None:
-            return self.encoder.prepare(content)
-        state = np.random.SeedSequence((self.seed, visit, cell)).generate_state(1, np.uint64)
-        return self.encoder.prepare(content, torch.Generator().manual_seed(int(state[0] >> 1)))
+        rng = None
+        if visit is not None:
+            state = np.random.SeedSequence((self.seed, visit, cell)).generate_state(1, np.uint64)
+            rng = torch.Generator().manual_seed(int(state[0] >> 1))
+        try:
+            return self.encoder.prepare(self.encoder.content(self.cells[cell]), rng)
+        except InputError as error:  # all were looked at before
+            raise InputError(
+                f"The {self.encoder.spec.kind} in row {row_of(self.cells, cell)} (rows count from "
+                f"0) has changed since it was checked: {error}. Put it back, and start again."
+            ) from error
 
 
 def in_batches(examples: Examples, *, workers: int, progress: bool, doing: str) -> Iterator[Batch]:
@@ -115,7 +124,20 @@ def in_batches(examples: Examples, *, workers: int, progress: bool, doing: str) 
         generator=torch.Generator(),
     )
     bar = Console(stderr=True)
-    yield from track(loader, doing, total=len(parts), console=bar, disable=not progress)
+    with plainly():
+        yield from track(loader, doing, total=len(parts), console=bar, disable=not progress)
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """A worker's error without the account of where in the worker it arose."""
+    try:
+        yield
+    except InputError as error:
+        *account, last = str(error).strip().splitlines()
+        if not account:
+            raise
+        raise InputError(last.removeprefix(f"{InputError.__module__}.InputError: ")) from error
 
 
 def split(count: int, size: int) -> list[NDArray[np.int64]]:

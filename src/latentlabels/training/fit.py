@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from latentlabels.errors import LatentLabelsError
 from latentlabels.model.marginal import is_tractable
-from latentlabels.network.examples import ENCODED, VECTORS, Vectors, split
+from latentlabels.network.examples import ENCODED, VECTORS, Vectors, plainly, split
 from latentlabels.objective import ExactPhase, NegativePhase, PersistentGibbs
 from latentlabels.robust_model import RobustModel
 from latentlabels.training.module import VALIDATION_SCORE, RobustModule
@@ -174,7 +174,8 @@ def _fit(
     """Run the trainer, and let an interrupt through as the interrupt it was."""
     handler = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(module, training, validation)
+        with plainly():
+            trainer.fit(module, training, validation)
     except SystemExit:
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
