@@ -432,11 +432,12 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
     """
     parameters: list[inspect.Parameter] = []
     groups: dict[str, Any] = {}
+    own = inspect.signature(function).parameters
     for name, hint in get_type_hints(function, include_extras=True).items():
         if name == "return":
             continue
         if not is_dataclass(hint):
-            parameters.append(_parameter(name, hint, inspect.Parameter.empty))
+            parameters.append(_parameter(name, hint, own[name].default))
             continue
         groups[name] = hint
         hints = get_type_hints(hint, include_extras=True)
