@@ -720,6 +720,23 @@ class TestTexts:
         new = self.cells(3)
         np.testing.assert_array_equal(back.predict_proba(new), model.predict_proba(new))
 
+    @pytest.mark.parametrize("tune", ["head", "all"])
+    def test_a_folder_that_has_been_moved(self, tune: str, folder: str, tmp_path: Path) -> None:
+        (tmp_path / "here").symlink_to(folder)
+        model = self.fitted(tmp_path / "here", tune=tune)
+        model.save(tmp_path / "model")
+        (tmp_path / "here").rename(tmp_path / "there")
+        with pytest.raises(BackboneError, match=r"cannot be had.*backbone="):
+            RobustClassifier.load(tmp_path / "model")
+        back = RobustClassifier.load(tmp_path / "model", backbone=tmp_path / "there")
+        new = self.cells(3)
+        np.testing.assert_array_equal(back.predict_proba(new), model.predict_proba(new))
+        back.save(tmp_path / "again")
+        RobustClassifier.load(tmp_path / "again")
+        fitted().save(tmp_path / "images")
+        with pytest.raises(BackboneError, match="A folder is given for texts"):
+            RobustClassifier.load(tmp_path / "images", backbone="there")
+
     def test_cells_without_a_text(self, folder: str) -> None:
         cells = self.cells()
         cells[2:8] = [None, float("nan"), "  ", 3, "\ud800", pd.NA]

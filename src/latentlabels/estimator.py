@@ -432,14 +432,15 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         cls,
         folder: str | Path,
         *,
-        backbone: nn.Module | None = None,
+        backbone: nn.Module | str | Path | None = None,
         weights: str | Path | None = None,
     ) -> Self:
         """Read a fitted model from its folder.
 
         Args:
             folder: where it is.
-            backbone: the module of one's own that it was fitted with, where there was one.
+            backbone: the module of one's own that it was fitted with, where there was one; or the
+                folder of its text model, where that has been moved.
             weights: the file of an image model's weights that it was fitted with, where that has
                 been moved.
 
@@ -447,7 +448,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ModelFolderError: the folder is incomplete, damaged or of another version.
             BackboneError: the model needs a backbone that cannot be had.
         """
-        stored = load_model(Path(folder), backbone)
+        stored = load_model(Path(folder), backbone, weights)
         unknown = set(stored.settings) - set(cls._get_param_names())
         if unknown:
             raise ModelFolderError(
@@ -457,17 +458,20 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         estimator = cls(**stored.settings)
         if backbone is not None:
             estimator.backbone = backbone
+        if weights is not None:
+            estimator.weights = weights
         estimator._clean_forms = stored.clean_forms
         estimator.clean_space_, estimator.noisy_space_ = stored.clean, stored.noisy
         estimator.classes_ = np.array(stored.clean.names)
         architecture = stored.architecture
+        module = backbone if isinstance(backbone, nn.Module) else None
         estimator.model_, estimator._architecture = stored.model, architecture
         estimator.encoder_ = encoder_in(stored.model.network)
         estimator.tune_, estimator.skipped_ = architecture.tune, {}
         if architecture.encoder is None:
             estimator.n_features_in_ = architecture.inputs
         elif architecture.tune == "head":
-            estimator.encoder_ = same_encoder(architecture, backbone, weights)
+            estimator.encoder_ = same_encoder(architecture, module)
         estimator.provenance_ = stored.provenance
         if stored.feature_names is not None:
             estimator.feature_names_in_ = np.array(stored.feature_names, dtype=object)

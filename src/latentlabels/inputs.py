@@ -225,25 +225,19 @@ def new_encoder(
         return build_encoder(spec, module)
 
 
-def same_encoder(
-    architecture: Architecture, backbone: nn.Module | None, weights: str | Path | None = None
-) -> Encoder:
+def same_encoder(architecture: Architecture, backbone: nn.Module | None) -> Encoder:
     """The encoder that a model was fitted on.
 
     Args:
         architecture: the model's.
         backbone: the module it was fitted with, where that was the caller's own.
-        weights: where its file of weights is now, if elsewhere.
 
     Raises:
         BackboneError: it cannot be had, or has other weights now.
     """
     assert architecture.encoder is not None
-    spec = architecture.encoder
-    if weights is not None:
-        spec = replace(spec, weights=str(weights))
     with torch.random.fork_rng(devices=[]):
-        encoder = build_encoder(spec, copy.deepcopy(backbone))
+        encoder = build_encoder(architecture.encoder, copy.deepcopy(backbone))
     if encoder.fingerprint() != architecture.fingerprint:
         raise BackboneError(
             f"The model was fitted on features of {architecture.encoder.name}, whose weights or "

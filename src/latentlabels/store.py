@@ -187,12 +187,18 @@ def save_model(stored: StoredModel, folder: Path) -> None:
         raise
 
 
-def load_model(folder: Path, backbone: nn.Module | None = None) -> StoredModel:
+def load_model(
+    folder: Path,
+    backbone: nn.Module | str | Path | None = None,
+    weights: str | Path | None = None,
+) -> StoredModel:
     """Read a model's folder.
 
     Args:
         folder: where it is.
-        backbone: the module that the model was fitted with, where that was the caller's own.
+        backbone: the module that the model was fitted with, where that was the caller's own; or
+            where the folder of its text model is now.
+        weights: where the file of its image model's weights is now.
 
     Raises:
         ModelFolderError: no such folder, a missing or damaged file, another schema, tensors that do
@@ -212,7 +218,7 @@ def load_model(folder: Path, backbone: nn.Module | None = None) -> StoredModel:
         tensors = load_file(folder / WEIGHTS)
         # What is built draws weights, which the stored ones replace.
         with torch.random.fork_rng(devices=[]):
-            return _restore(description, vocabulary, tensors, backbone)
+            return _restore(description, vocabulary, tensors, backbone, weights)
     except (ModelFolderError, BackboneError):
         raise
     except (
@@ -260,13 +266,15 @@ def _restore(
     description: Mapping[str, Any],
     vocabulary: Mapping[str, Any],
     tensors: dict[str, Tensor],
-    backbone: nn.Module | None,
+    backbone: nn.Module | str | Path | None,
+    weights: str | Path | None,
 ) -> StoredModel:
     parts = dict(description["architecture"])
     parts["hidden_layers"] = tuple(parts["hidden_layers"])
     if parts["encoder"] is not None:
-        parts["encoder"] = _encoder_spec(parts["encoder"])
+        parts["encoder"] = _moved(_encoder_spec(parts["encoder"]), backbone, weights)
     architecture = Architecture(**parts)
+    module = backbone if isinstance(backbone, nn.Module) else None
     if architecture.tune not in ("head", "all"):
         raise LatentLabelsError(f"tune is head or all, got {architecture.tune!r}")
     if architecture.precision not in PRECISIONS:
@@ -275,7 +283,7 @@ def _restore(
     if architecture.encoder is not None and architecture.tune == "all":
         # Its weights are among the model's tensors.
         bare = replace(architecture.encoder, pretrained=False, weights=None)
-        encoder = build_encoder(bare, copy.deepcopy(backbone))
+        encoder = build_encoder(bare, copy.deepcopy(module))
     clean, noisy = _space(description["clean"]), _space(description["noisy"])
     for side, space in (("clean", clean), ("noisy", noisy)):
         if list(space.names) != vocabulary[side]:
@@ -290,7 +298,7 @@ def _restore(
     _require_finite(tensors)
     latent = clean_units.size + architecture.auxiliary_hidden
     model = RobustModel(
-        build_network(architecture, clean_units.size, noisy_units.size, encoder, backbone),
+        build_network(architecture, clean_units.size, noisy_units.size, encoder, module),
         PairwiseCRF(noisy_units, clean_units, architecture.hidden, pairwise=architecture.pairwise),
         Auxiliary(
             noisy_units,
@@ -336,6 +344,20 @@ def _encoder_spec(parts: dict[str, Any]) -> EncoderSpec:
     if wrong:
         raise LatentLabelsError(f"the encoder's {wrong[0]} is {parts[wrong[0]]!r}")
     return spec
+
+
+def _moved(
+    spec: EncoderSpec, backbone: nn.Module | str | Path | None, weights: str | Path | None
+) -> EncoderSpec:
+    """The encoder with its files where they are now."""
+    if isinstance(backbone, str | Path):
+        if spec.kind != "text":
+            raise BackboneError(
+                f"The model was fitted on {spec.name!r}, and {str(backbone)!r} came. A folder is "
+                "given for texts; for images leave it out."
+            )
+        spec = replace(spec, name=str(backbone))
+    return spec if weights is None else replace(spec, weights=str(weights))
 
 
 def _describe(space: LabelSpace) -> list[dict[str, Any]]:

@@ -236,7 +236,9 @@ def _fit(
 
 
 def _load(folder: Path, run: RerunOptions, reading: InputOptions, voice: Voice) -> RobustClassifier:
-    estimator: RobustClassifier = RobustClassifier.load(folder, weights=run.weights)
+    estimator: RobustClassifier = RobustClassifier.load(
+        folder, backbone=run.backbone, weights=run.weights
+    )
     arguments = {name: value for name, value in vars(reading).items() if name in DEFAULTS}
     estimator.set_params(**arguments, verbose=voice.progress)
     if run.seed is not None:

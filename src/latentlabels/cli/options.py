@@ -419,7 +419,16 @@ class RerunOptions(VoiceOptions):
             "Input",
             "--weights",
             metavar="FILE",
-            help="The backbone's weights of fitting, where that file has been moved.",
+            help="The image model's weights of fitting, where that file has been moved.",
+        ),
+    ] = None
+    backbone: Annotated[
+        str | None,
+        _option(
+            "Input",
+            "--backbone",
+            metavar="DIR",
+            help="The text model's folder of fitting, where that has been moved.",
         ),
     ] = None
 

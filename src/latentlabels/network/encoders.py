@@ -96,6 +96,10 @@ class Encoder(nn.Module, ABC):
     def transform_key(self) -> str:
         """JSON of everything that decides what `prepare` makes of a content without a generator."""
 
+    def name(self) -> str:
+        """What, beside architecture and weights, tells one network from another."""
+        return self.spec.name
+
     def architecture(self) -> str:
         """What, beside name and weights, tells one network from another."""
         return ""
@@ -106,7 +110,7 @@ class Encoder(nn.Module, ABC):
         Features of one content under one fingerprint are equal, up to rounding.
         """
         digest = hashlib.sha256()
-        for text in (self.spec.kind, self.spec.name, self.architecture(), self.transform_key()):
+        for text in (self.spec.kind, self.name(), self.architecture(), self.transform_key()):
             digest.update(text.encode() + b"\0")
         for name, value in self.state_dict().items():
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}\0".encode())

@@ -23,7 +23,8 @@ MOST_TOKENS: Final = 256
 INSTALL: Final = "Texts need sentence-transformers: pip install 'latentlabels[text]'."
 LOCAL_FOLDER: Final = (
     "On a machine with a network it is fetched once and kept in the hub's cache. Without one, give "
-    "a local folder as the name, one that sentence-transformers saved with its model.safetensors."
+    "a local folder that sentence-transformers saved with its model.safetensors: backbone=PATH, "
+    "--backbone PATH on the command line."
 )
 
 
@@ -78,9 +79,16 @@ class TextEncoder(Encoder):
             }
         )
 
+    def name(self) -> str:
+        # Often a folder, which may be moved.
+        return ""
+
     def architecture(self) -> str:
         # Pooling has no weights, and its kind decides the embedding.
-        return repr(self.model)
+        config = getattr(getattr(self.model[0], "auto_model", None), "config", None)
+        layers = {} if config is None else config.to_diff_dict()
+        layers.pop("_name_or_path", None)
+        return f"{self.model!r} {json.dumps(layers, sort_keys=True, default=str)}"
 
     def _features(self) -> int:
         """How many there are, by a dry run."""
