@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentlabels.data.columns import column_of, flags, input_matrix, splits
+from latentlabels.data.columns import column_of, flags, input_kind, input_matrix, splits
 from latentlabels.errors import TableError
 
 NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -138,3 +138,34 @@ def test_splits_in_every_spelling() -> None:
 def test_another_split_is_refused(value: object) -> None:
     with pytest.raises(TableError, match=f"train, validation or test; row 1 has {value!r}"):
         splits(column(["train", value]), "x")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1, 2], "vector"),
+        ([[1.0], [2.0]], "vector"),
+        ([True, False], "vector"),
+        (["0.5 1", "2;3", "[1, 2]"], "vector"),
+        (["1 2", "3 4", "no vector"], "vector"),
+        ([b"x", None], "image"),
+        (pa.array([b"x"], pa.large_binary()), "image"),
+        ([{"bytes": b"x", "path": None}], "image"),
+        (["a.png", "b/c.JPG", "d.jpeg "], "image"),
+        (["a.png", "b.png", "missing", None, ""], "image"),
+        (["a film", "see a.png"], "text"),
+        (["a film", "a book", "42", "nan"], "text"),
+        (["1984", "a film"], "text"),
+        (pa.array(["a film"], pa.large_string()), "text"),
+        (pa.array([None, None], pa.string()), "text"),
+    ],
+)
+def test_what_a_column_looks_like(values: list[object], kind: str) -> None:
+    assert input_kind(column(values), ["x"]) == kind
+
+
+def test_several_columns_are_a_vector() -> None:
+    table = pa.table({"x": ["a film"], "y": [1]})
+    assert input_kind(table, ["x", "y"]) == "vector"
+    with pytest.raises(TableError, match="no column 'z'"):
+        input_kind(table, ["z"])
