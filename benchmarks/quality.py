@@ -4,8 +4,11 @@
     python benchmarks/quality.py films.parquet --text overview --noisy keywords --clean genres
 
 A table needs the columns `split` (train / validation / test) and `verified`, or others named with
---split and --verified. Its input is `--input` columns of numbers or vectors, or a `--text` column,
-turned into TF-IDF vectors and their leading singular directions, both fitted on the training rows.
+--split and --verified. Its input is `--input` columns of numbers or vectors; an `--image` column,
+seen through the frozen network `--backbone`; or a `--text` column, through a text model's folder as
+`--backbone` or, without, as TF-IDF vectors and their leading singular directions, both fitted on
+the training rows. `benchmarks/pretrained.py` leaves weights for both.
+
 On the demo's data every seed makes scenes of its own; on a table the rows stay and the seed is that
 of training.
 """
@@ -23,11 +26,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from latentlabels import LatentLabelsError
+from latentlabels.data.arrow_cells import ArrowCells
 from latentlabels.data.cells import label_cells
 from latentlabels.data.columns import column_of, flags, input_matrix, splits
 from latentlabels.data.digits import digit_scenes
@@ -35,11 +40,12 @@ from latentlabels.data.table import read_table
 from latentlabels.experiments.protocol import (
     Method,
     Outcome,
-    Task,
     names_in_common,
     paper_methods,
     run_method,
 )
+from latentlabels.experiments.task import Task
+from latentlabels.inputs import EncodedInputs, new_encoder
 
 TEXT_DIRECTIONS = 300
 
@@ -63,6 +69,7 @@ def methods(arguments: argparse.Namespace) -> list[Method]:
             )
             for kind in kinds
         ),
+        Method("student of verified rows and regression", "student", shared),
         *paper_methods(arguments.hidden, shared),
         Method("default configuration", "model", shared),
         Method("default, hidden units", "model", {**shared, "hidden": arguments.hidden}),
@@ -89,12 +96,38 @@ def task_of(source: str, seed: int, columns: tuple[tuple[str, Any], ...]) -> Tas
     table = read_table(Path(source))
     split = splits(table, named["split"])
     verified = flags(table, named["verified"]) & (split == "train")
-    if named["text"]:
+    if named["backbone"]:
+        x = encoded(table, named, Path(source).parent)
+    elif named["text"]:
         x = text_vectors(column_of(table, named["text"]).to_pylist(), split == "train")
     else:
         x = input_matrix(table, named["input"])
     noisy, clean = (label_cells(table, [named[side]]) for side in ("noisy", "clean"))
     return Task(x, noisy, clean, split, verified)
+
+
+def encoded(table: pa.Table, named: dict[str, Any], folder: Path) -> np.ndarray:
+    """Features of a frozen network, kept in the cache."""
+    kind = "image" if named["image"] else "text"
+    column = column_of(table, named[kind])
+    encoder = new_encoder(
+        kind,
+        named["backbone"],
+        weights=named["weights"],
+        pretrained=True,
+        size=None,
+        augment=False,
+    )
+    reading = EncodedInputs(
+        encoder,
+        tuned=False,
+        cache=named["cache"],
+        workers=0,
+        skip=False,
+        seed=0,
+        progress=False,
+    )
+    return reading.read(ArrowCells.of(column, folder if kind == "image" else None)).examples.values
 
 
 def text_vectors(texts: list[str | None], train: np.ndarray) -> np.ndarray:
@@ -116,7 +149,10 @@ def run(job: tuple[argparse.Namespace, Method, int]) -> Outcome:
 
 def task(arguments: argparse.Namespace, seed: int) -> Task:
     """The task of a seed, kept by the process that asked last."""
-    named = ("text", "input", "noisy", "clean", "split", "verified")
+    named = (
+        *("text", "image", "input", "noisy", "clean", "split", "verified"),
+        *("backbone", "weights", "cache"),
+    )
     columns = tuple(
         (n, tuple(v) if isinstance(v := getattr(arguments, n), list) else v) for n in named
     )
@@ -151,6 +187,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--input", nargs="+", default=[], help="columns of numbers or one of vectors"
     )
     parser.add_argument("--text", help="a column of texts, instead of --input")
+    parser.add_argument("--image", help="a column of images, instead of --input")
+    parser.add_argument("--backbone", help="a timm model, or the folder of a text model")
+    parser.add_argument("--weights", type=Path, help="the timm model's, as safetensors")
+    parser.add_argument("--cache", type=Path, help="folder for features")
     parser.add_argument("--noisy", default="noisy")
     parser.add_argument("--clean", default="clean")
     parser.add_argument("--split", default="split")
@@ -167,8 +207,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.source != "demo" and not Path(arguments.source).is_file():
         parser.error(f"{arguments.source} is not there: name a table, or demo")
-    if arguments.source != "demo" and bool(arguments.text) == bool(arguments.input):
-        parser.error("a table needs --input columns or a --text column")
+    given = [bool(way) for way in (arguments.text, arguments.image, arguments.input)]
+    if arguments.source != "demo" and sum(given) != 1:
+        parser.error("a table needs --input columns, an --image column or a --text column")
+    if arguments.image and not arguments.backbone:
+        parser.error("--image needs a --backbone to see through")
     return arguments
 
 

@@ -39,6 +39,8 @@ from latentlabels.store import StoredModel, Tune, as_json, load_model, save_mode
 from latentlabels.training.settings import TrainingSettings
 
 HIDDEN_LAYERS: Final = (512, 512)
+# A backbone's features say most things several times over.
+FEATURE_DROPOUT: Final = 0.5
 
 
 class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -87,6 +89,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         hidden_layers: widths of the network's fully connected layers; by default (512, 512), or
             none on a backbone that is tuned.
         dropout: share of features left out in training.
+        input_dropout: share of input columns left out in training; by default half of a frozen
+            backbone's features, and none of a vector that is given.
         epochs: passes over the data at most.
         patience: epochs without a better validation score after which training stops.
         batch_size: rows a batch; fewer where the data would not fill ten batches an epoch.
@@ -150,6 +154,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         chain_file: str | Path | None = None,
         hidden_layers: tuple[int, ...] | None = None,
         dropout: float = 0.5,
+        input_dropout: float | None = None,
         epochs: int = 60,
         patience: int = 15,
         batch_size: int = 256,
@@ -192,6 +197,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.chain_file = chain_file
         self.hidden_layers = hidden_layers
         self.dropout = dropout
+        self.input_dropout = input_dropout
         self.epochs = epochs
         self.patience = patience
         self.batch_size = batch_size
@@ -276,8 +282,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             prepared.validation,
             prepared.noisy.units,
             prepared.clean.units,
-            self._model_settings(),
-            self._training_settings(seed),
+            self.model_settings(),
+            self.training_settings(seed),
             encoder=self.encoder_,
             backbone=self.backbone if isinstance(self.backbone, nn.Module) else None,
             progress=self.verbose,
@@ -488,7 +494,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             size=self.image_size,
             augment=self.augment and self.tune == "all",
         )
-        self.tune_: Tune = "all" if self.encoder_ is not None and self.tune == "all" else "head"
+        self.tune_ = self._tuned()
 
     def _read(self, X: Any, *, reset: bool = False, seed: int = 0) -> Usable:
         """The usable ones of some examples."""
@@ -516,7 +522,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _batches(self, given: Usable, doing: str) -> Iterator[tuple[Tensor, Tensor]]:
         return in_batches(given.examples, workers=self.workers, progress=self.verbose, doing=doing)
 
-    def _model_settings(self) -> ModelSettings:
+    def model_settings(self) -> ModelSettings:
+        """The arguments that shape the model."""
         return ModelSettings(
             auxiliary=self.auxiliary,
             hidden=self.hidden,
@@ -525,16 +532,27 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             start=self.start,
             hidden_layers=self._widths(),
             dropout=self.dropout,
-            tune=self.tune_,
+            input_dropout=self._input_dropout(),
+            tune=self._tuned(),
             precision=self.precision,
         )
 
+    def _tuned(self) -> Tune:
+        return "all" if self.input_kind != "vector" and self.tune == "all" else "head"
+
+    def _input_dropout(self) -> float:
+        if self.input_dropout is not None:
+            return self.input_dropout
+        frozen = self.input_kind != "vector" and self._tuned() == "head"
+        return FEATURE_DROPOUT if frozen else 0.0
+
     def _widths(self) -> tuple[int, ...]:
         if self.hidden_layers is None:
-            return HIDDEN_LAYERS if self.tune_ == "head" else ()
+            return HIDDEN_LAYERS if self._tuned() == "head" else ()
         return tuple(int(width) for width in self.hidden_layers)
 
-    def _training_settings(self, seed: int) -> TrainingSettings:
+    def training_settings(self, seed: int) -> TrainingSettings:
+        """The arguments that say how it is trained."""
         return TrainingSettings(
             epochs=self.epochs,
             patience=self.patience,
@@ -550,7 +568,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             alpha=AlphaSchedule(self.alpha_start, self.alpha_end, self.alpha_epochs),
             gibbs=GibbsSchedule(self.chains, self.sweeps, adaptive=self.adaptive_sweeps),
             chain_file=None if self.chain_file is None else Path(self.chain_file),
-            workers=self.workers if self.tune_ == "all" else 0,
+            workers=self.workers if self._tuned() == "all" else 0,
             seed=seed,
         )
 

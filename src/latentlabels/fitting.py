@@ -41,6 +41,7 @@ class ModelSettings:
     start: str
     hidden_layers: tuple[int, ...]
     dropout: float
+    input_dropout: float = 0.0
     tune: Tune = "head"
     precision: str = "float32"
 
@@ -97,6 +98,7 @@ def fit_model(
         inputs=_inputs(rows, trained),
         hidden_layers=settings.hidden_layers,
         dropout=settings.dropout,
+        input_dropout=settings.input_dropout,
         hidden=settings.hidden,
         auxiliary_hidden=auxiliary.hidden.size,
         auxiliary_kind=auxiliary.kind,

@@ -28,6 +28,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         "patience": (1, np.inf),
         "batch_size": (2, np.inf),
         "dropout": (0, 0.999),
+        "input_dropout": (0, 0.999),
         "learning_rate": (0, 1e6),
         "crf_learning_rate": (0, 1e6),
         "adam_epsilon": (0, 1e6),
@@ -39,6 +40,8 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     }
     for name, (least, most) in ranges.items():
         value = parameters[name]
+        if value is None and name == "input_dropout":
+            continue
         if not least <= value <= most:
             upper = f" to {most:g}" if np.isfinite(most) else " upwards"
             raise LatentLabelsError(f"{name} is a number from {least:g}{upper}, got {value!r}.")

@@ -51,6 +51,7 @@ class Architecture:
         inputs: columns of a vector, or features of the encoder.
         hidden_layers: widths of the network's layers.
         dropout: share of features left out in training.
+        input_dropout: share of input columns left out in training.
         hidden: hidden units of the CRF.
         auxiliary_hidden: hidden units of the auxiliary.
         auxiliary_kind: how the auxiliary came about.
@@ -67,6 +68,7 @@ class Architecture:
     inputs: int
     hidden_layers: tuple[int, ...]
     dropout: float
+    input_dropout: float
     hidden: int
     auxiliary_hidden: int
     auxiliary_kind: str
@@ -127,7 +129,7 @@ def build_network(
     if architecture.own_backbone:
         layers, features = own_backbone(backbone, inputs)
     else:
-        layers = vector_backbone(inputs, widths, architecture.dropout)
+        layers = vector_backbone(inputs, widths, architecture.dropout, architecture.input_dropout)
         features = widths[-1] if widths else inputs
     return PotentialNetwork(
         layers,

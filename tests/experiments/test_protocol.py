@@ -19,13 +19,13 @@ from latentlabels.experiments import protocol
 from latentlabels.experiments.protocol import (
     Method,
     Role,
-    Task,
     mapped_by_name,
     names_in_common,
     paper_methods,
     recovery_of_auxiliary,
     run_method,
 )
+from latentlabels.experiments.task import Task
 
 ROWS, LABELS = 120, ("cat", "dog", "owl")
 SETTINGS = {name: value for name, value in QUICK.items() if name != "random_state"}

@@ -28,8 +28,9 @@ from latentlabels.experiments.kept import KeptResults
 from latentlabels.experiments.paper import CIFAR_ROWS, COCO_ROWS, MEASURES
 from latentlabels.experiments.paper_tables import as_markdown, as_rich, table_facts
 from latentlabels.experiments.plan import Request, key_of
-from latentlabels.experiments.protocol import Method, Outcome, Task, run_method
+from latentlabels.experiments.protocol import Method, Outcome, run_method
 from latentlabels.experiments.reproduce import reproduce
+from latentlabels.experiments.task import Task
 
 
 @pytest.fixture(scope="module")

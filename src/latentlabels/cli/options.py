@@ -289,6 +289,16 @@ class ModelOptions:
             help="The network's, by default 512,512; none on a backbone that is tuned.",
         ),
     ] = DEFAULTS["hidden_layers"]
+    input_dropout: Annotated[
+        float | None,
+        _option(
+            "Model",
+            "--input-dropout",
+            min=0,
+            max=0.999,
+            help="Share of inputs left out in training, by default half of a frozen backbone's.",
+        ),
+    ] = DEFAULTS["input_dropout"]
     start: Annotated[
         str,
         _option(

@@ -18,10 +18,10 @@ from latentlabels.experiments.protocol import (
     Method,
     Outcome,
     Role,
-    Task,
     recovery_of_auxiliary,
     run_method,
 )
+from latentlabels.experiments.task import Task
 from latentlabels.report.gallery import gallery_row, save_gallery
 from latentlabels.results import cleaned_table, staged, write_json, write_model
 

@@ -115,6 +115,7 @@ class PaperConfiguration:
             "patience": self.epochs,
             "start": "zero",
             "averaging": 0.0,
+            "input_dropout": 0.0,
         }
 
 

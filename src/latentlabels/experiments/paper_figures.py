@@ -26,7 +26,7 @@ from latentlabels.data.images import decode_image, read_content
 from latentlabels.data.labels import encode, read_columns
 from latentlabels.errors import LatentLabelsError
 from latentlabels.estimator import RobustClassifier
-from latentlabels.experiments.protocol import Task
+from latentlabels.experiments.task import Task
 from latentlabels.report.chips import ADDED, FONT, GREY, KEPT, REMOVED, WORD, Chip, flow
 from latentlabels.report.gallery import (
     CAPTION_SIZE,

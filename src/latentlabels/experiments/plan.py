@@ -28,7 +28,8 @@ from latentlabels.experiments.paper import (
     chosen,
     with_changes,
 )
-from latentlabels.experiments.protocol import Method, Task
+from latentlabels.experiments.protocol import Method
+from latentlabels.experiments.task import Task
 from latentlabels.network.cifar_resnet import CifarResNet
 from latentlabels.training.fit import own_randomness
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -23,50 +23,20 @@ from latentlabels.auxiliary.pairs import Pairs
 from latentlabels.data.labels import LabelSpace, encode, read_columns
 from latentlabels.estimator import RobustClassifier
 from latentlabels.evaluation.metrics import score
+from latentlabels.experiments.student import fused_probabilities, student_of
+from latentlabels.experiments.task import Cells, Task
 from latentlabels.training.rows import MixedBatches
 
-Cells = Sequence[Any]
-Role = Literal["model", "verified_only", "mapped", "all_clean", "auxiliary"]
+Role = Literal["model", "verified_only", "mapped", "student", "all_clean", "auxiliary"]
 
 
-@dataclass(frozen=True)
-class Task:
-    """A table under the protocol.
-
-    Attributes:
-        x: examples: vectors (rows, inputs), or images, (rows,) paths or (rows, height, width, 3).
-        noisy: given labels of every row, as names or classes.
-        clean: clean labels of every row, in the same kind of cells.
-        split: "train", "validation" or "test" for every row.
-        verified: training rows whose clean labels a method may read, (rows,).
-    """
-
-    x: NDArray[Any]
-    noisy: Cells
-    clean: Cells
-    split: NDArray[Any]
-    verified: NDArray[np.bool_]
-
-    def rows(self, split: str) -> NDArray[np.intp]:
-        """Row numbers of one part."""
-        return np.flatnonzero(self.split == split)
-
-    def clean_of(self, rows: NDArray[np.intp]) -> list[Any]:
-        """Clean labels of some rows."""
-        return [self.clean[row] for row in rows]
-
-    def noisy_of(self, rows: NDArray[np.intp]) -> list[Any]:
-        """Noisy labels of some rows."""
-        return [self.noisy[row] for row in rows]
-
-    def readable(self, rows: NDArray[np.intp]) -> list[Any]:
-        """Clean labels of some training rows, None where they are not verified."""
-        return [self.clean[row] if self.verified[row] else None for row in rows]
-
-    def validation(self) -> tuple[NDArray[Any], list[Any]]:
-        """Examples and clean labels of the validation rows."""
-        rows = self.rows("validation")
-        return self.x[rows], self.clean_of(rows)
+PLAIN: Final[Mapping[str, Any]] = {
+    "pairwise": False,
+    "auxiliary": "regression",
+    "hidden": 0,
+    "noisy_link": False,
+}
+"""Arguments that make of `RobustClassifier` a plain classifier of the labels it may read."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +65,8 @@ class Method:
     Attributes:
         name: its name in tables.
         role: "model", or the labels that a plain classifier is trained on ("verified_only",
-            "mapped", "all_clean"), or "auxiliary".
+            "mapped", "all_clean"), or "student", one that learns from what a network and the
+            regression say together, or "auxiliary".
         settings: arguments of `RobustClassifier`, or the auxiliary's kind and hidden units.
     """
 
@@ -121,8 +92,8 @@ def run_method(task: Task, method: Method, seed: int) -> tuple[Outcome, RobustCl
     else:
         # A plain classifier: every row is verified, and nothing joins the noisy labels to the clean
         # ones.
-        classifier.set_params(pairwise=False, auxiliary="regression", hidden=0, noisy_link=False)
-        if method.role == "verified_only":
+        classifier.set_params(**PLAIN)
+        if method.role in ("verified_only", "student"):
             train = train[task.verified[train]]
             longer = _passes_for_as_many_updates(classifier, len(train), len(task.rows("train")))
             classifier.set_params(
@@ -134,6 +105,9 @@ def run_method(task: Task, method: Method, seed: int) -> tuple[Outcome, RobustCl
             classifier.set_params(clean_labels=names)
             labels = mapped_by_name(task.noisy_of(train), names)
     classifier.fit(task.x[train], task.noisy_of(train), labels, validation=task.validation())
+    if method.role == "student":
+        plain = RobustClassifier(**{**method.settings, **PLAIN})
+        classifier = student_of(classifier, task, plain, seed)
     seconds = time.perf_counter() - started
     test = task.rows("test")
     return Outcome(
@@ -189,6 +163,7 @@ def paper_methods(hidden: int, settings: Mapping[str, Any]) -> list[Method]:
         "alpha_end": 1.0,
         "alpha_epochs": 11.0,
         "epochs": 11,
+        "input_dropout": 0.0,
         "averaging": 0.0,
     }
     linked = {**paper, "noisy_link": True}
@@ -222,7 +197,9 @@ def _recovery(task: Task, classifier: RobustClassifier, role: str) -> float | No
     if role == "all_clean" or len(rows) == 0:
         return None
     probabilities: NDArray[Any]
-    if role == "model":
+    if role == "student":
+        probabilities = fused_probabilities(classifier, task.x[rows], task.noisy_of(rows))
+    elif role == "model":
         probabilities = classifier.clean(task.x[rows], task.noisy_of(rows)).probabilities
     else:
         probabilities = classifier.predict_proba(task.x[rows])

@@ -19,7 +19,8 @@ from latentlabels.experiments.kept import RESULTS, KeptResults
 from latentlabels.experiments.paper_figures import draw_figure, examples_for
 from latentlabels.experiments.paper_tables import as_markdown, table_facts
 from latentlabels.experiments.plan import FIGURES, Cell, Plan, Request, plan_for, task_of
-from latentlabels.experiments.protocol import Task, run_method
+from latentlabels.experiments.protocol import run_method
+from latentlabels.experiments.task import Task
 from latentlabels.results import write_json
 
 FEATURES: Final = "features"

@@ -39,7 +39,9 @@ class Standardise(nn.Module):
         return (x - self.mean) / self.deviation
 
 
-def vector_backbone(inputs: int, widths: tuple[int, ...], dropout: float) -> nn.Sequential:
+def vector_backbone(
+    inputs: int, widths: tuple[int, ...], dropout: float, input_dropout: float = 0.0
+) -> nn.Sequential:
     """For vectors: standardised columns, then fully connected layers with rectifiers and dropout.
 
     No widths make the potentials a linear function of the input. `Standardise` comes first, and is
@@ -49,8 +51,11 @@ def vector_backbone(inputs: int, widths: tuple[int, ...], dropout: float) -> nn.
         inputs: number of input columns.
         widths: output widths of the layers.
         dropout: share of features left out in training.
+        input_dropout: share of input columns left out in training.
     """
     layers: list[nn.Module] = [Standardise(inputs)]
+    if input_dropout:
+        layers.append(nn.Dropout(input_dropout))
     for width in widths:
         layers += [nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(dropout)]
         inputs = width

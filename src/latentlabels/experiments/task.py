@@ -1,0 +1,52 @@
+"""A table under the protocol, which hands each method only what it may read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Cells = Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A table under the protocol.
+
+    Attributes:
+        x: examples: vectors (rows, inputs), or images, (rows,) paths or (rows, height, width, 3).
+        noisy: given labels of every row, as names or classes.
+        clean: clean labels of every row, in the same kind of cells.
+        split: "train", "validation" or "test" for every row.
+        verified: training rows whose clean labels a method may read, (rows,).
+    """
+
+    x: NDArray[Any]
+    noisy: Cells
+    clean: Cells
+    split: NDArray[Any]
+    verified: NDArray[np.bool_]
+
+    def rows(self, split: str) -> NDArray[np.intp]:
+        """Row numbers of one part."""
+        return np.flatnonzero(self.split == split)
+
+    def clean_of(self, rows: NDArray[np.intp]) -> list[Any]:
+        """Clean labels of some rows."""
+        return [self.clean[row] for row in rows]
+
+    def noisy_of(self, rows: NDArray[np.intp]) -> list[Any]:
+        """Noisy labels of some rows."""
+        return [self.noisy[row] for row in rows]
+
+    def readable(self, rows: NDArray[np.intp]) -> list[Any]:
+        """Clean labels of some training rows, None where they are not verified."""
+        return [self.clean[row] if self.verified[row] else None for row in rows]
+
+    def validation(self) -> tuple[NDArray[Any], list[Any]]:
+        """Examples and clean labels of the validation rows."""
+        rows = self.rows("validation")
+        return self.x[rows], self.clean_of(rows)
