@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -281,3 +282,27 @@ def test_the_bar_is_on_the_error_stream(
         assert not out
         assert ((work in err) and (f"{ROWS}/{ROWS}" in err)) == progress
         assert bool(err) == progress
+
+
+class Slow(list[Any]):
+    """Cells of which the first takes long, so that workers run ahead of it."""
+
+    def __getitem__(self, row: Any) -> Any:
+        if row == 0:
+            time.sleep(1.5)
+        return super().__getitem__(row)
+
+
+def test_workers_that_run_ahead_open_few_files(encoder: Encoder) -> None:
+    cells = [
+        np.random.default_rng(row).integers(0, 256, (4, 4, 3), dtype=np.uint8) for row in range(600)
+    ]
+    resource = pytest.importorskip("resource")  # not on Windows
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(list(Path("/dev/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 90, hard))
+    try:
+        embedded = embed(encoder, Slow(cells), cache=None, workers=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert_array_equal(embedded.vectors, embed(encoder, cells, cache=None).vectors)

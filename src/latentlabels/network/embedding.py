@@ -158,15 +158,29 @@ class _Examples(Dataset[Example]):
 
 def _batches(examples: _Examples, workers: int, batch_size: int) -> Iterator[list[Example]]:
     """All rows in order; torch's own generator is left alone."""
-    return iter(
-        DataLoader(
-            examples,
-            batch_size=batch_size,
-            num_workers=workers,
-            collate_fn=list,
-            generator=torch.Generator(),
-        )
+    loader = DataLoader(
+        examples,
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=_stacked,
+        generator=torch.Generator(),
     )
+    for batch, tensors in loader:
+        rest = iter(tensors)
+        yield [
+            example._replace(tensor=next(rest)) if decoded else example
+            for example, decoded in batch
+        ]
+
+
+def _stacked(batch: list[Example]) -> tuple[list[tuple[Example, bool]], Tensor]:
+    """A batch's examples, each with whether it has a tensor, and all tensors as one.
+
+    A worker hands every tensor over by an open file, of which there may be only so many.
+    """
+    tensors = [example.tensor for example in batch if example.tensor is not None]
+    bare = [(example._replace(tensor=None), example.tensor is not None) for example in batch]
+    return bare, torch.stack(tensors) if tensors else torch.empty(0)
 
 
 def _embed_batch(
