@@ -156,7 +156,7 @@ def save_model(stored: StoredModel, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        tensors = {name: t.contiguous() for name, t in stored.model.state_dict().items()}
+        tensors = _apart(stored.model.state_dict())
         _require_finite(tensors)
         save_file(tensors, temporary / WEIGHTS)
         description = {
@@ -235,6 +235,17 @@ def load_model(
         raise ModelFolderError(
             f"{folder} is damaged: {type(error).__name__}: {reason}. Copy or fit the model anew."
         ) from error
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors that share no memory, as safetensors wants them: tied weights are written twice."""
+    taken: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if place in taken else tensor
+        taken.add(place)
+    return {name: tensor.contiguous() for name, tensor in apart.items()}
 
 
 def _require_finite(tensors: Mapping[str, Tensor]) -> None:
