@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from latentlabels.errors import (
 )
 from latentlabels.network import embedding
 from latentlabels.network.encoders import Encoder
+from latentlabels.training.rows import Draw, MixedBatches
 
 PICTURES = pictures()
 ROWS = len(PICTURES.x)
@@ -363,6 +364,44 @@ def test_a_module_that_holds_nothing_is_a_module() -> None:
     assert encoder_of(model).features == 3
 
 
+class Tied(nn.Module):
+    """Two convolutions of the same weights, as some language models tie their embeddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+        self.second.weight = self.first.weight
+
+    def forward(self, batch: Tensor) -> Tensor:
+        maps: Tensor = self.second(self.first(batch).relu())
+        return maps
+
+
+def test_tied_weights_are_saved(tmp_path: Path) -> None:
+    model = fitted(backbone=Tied(), tune="all")
+    model.save(tmp_path / "model")
+    back = RobustClassifier.load(tmp_path / "model", backbone=Tied())
+    np.testing.assert_array_equal(back.predict_proba(PICTURES.x), model.predict_proba(PICTURES.x))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_augmentation_varies_from_epoch_to_epoch(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int | None] = []
+    batches = MixedBatches.__iter__
+
+    def noted(sampler: MixedBatches) -> Iterator[Draw]:
+        for draw in batches(sampler):
+            drawn.append(draw.visit)
+            yield draw
+
+    monkeypatch.setattr(MixedBatches, "__iter__", noted)
+    fitted(tune="all", epochs=3, workers=workers)
+    assert drawn == sorted(drawn, key=lambda visit: -1 if visit is None else visit)
+    assert set(drawn) == {0, 1, 2}
+
+
 def test_weights_of_the_encoder_change_only_where_all_is_tuned() -> None:
     before = state_of(Eye())
     head = fitted(tune="head")
@@ -406,6 +445,7 @@ def test_workers_change_nothing(tune: str, tmp_path: Path) -> None:
         fitted(
             cells,
             tune=tune,
+            epochs=2,
             workers=workers,
             on_bad_input="skip",
             cache=tmp_path / str(workers),

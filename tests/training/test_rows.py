@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -71,6 +72,14 @@ def test_frequencies_are_smoothed() -> None:
     """No label is certain or impossible, whatever five rows say."""
     found = rows_of_five().noisy_mean()
     assert_close(found, torch.tensor([2.5, 1.5, 4.5]) / 6)
+
+
+def test_visits_are_counted_also_by_who_stops_at_the_last_batch() -> None:
+    """Lightning knows how many batches there are, and asks for no more."""
+    sampler = MixedBatches(VERIFIED, 2, 0.25, 0)
+    for visit in range(3):
+        draws = list(itertools.islice(sampler, len(sampler)))
+        assert [draw.visit for draw in draws] == [visit] * len(sampler)
 
 
 @any_batches

@@ -125,14 +125,15 @@ class MixedBatches(Sampler[Draw]):
         return -(-len(self.verified_rows) // self.verified_count)
 
     def __iter__(self) -> Iterator[Draw]:
+        # Counted before the first batch: who knows the length does not ask for one after the last.
+        visit, self.visits = self.visits, self.visits + 1
         noisy = self.generator.permutation(self.noisy_rows)
         verified = self._verified_stream(len(self) * self.verified_count)
         # Parts of equal size: a short last batch would weigh its rows more.
         for own, known in zip(
             np.array_split(noisy, len(self)), np.array_split(verified, len(self)), strict=True
         ):
-            yield Draw(np.concatenate([own, known]), self.visits)
-        self.visits += 1
+            yield Draw(np.concatenate([own, known]), visit)
 
     def _verified_stream(self, count: int) -> NDArray[np.int64]:
         if len(self.noisy_rows) == 0:
