@@ -49,6 +49,7 @@ def rows_of(table: SmallTable, verified: np.ndarray | None = None) -> tuple[Rows
 
 
 ROWS, UNITS = rows_of(TAGS)
+KEPT = ("best", "last")
 HELD_OUT, _ = rows_of(table_of_tags(seed=1), verified=np.ones(60, bool))
 
 
@@ -209,6 +210,17 @@ def test_the_weights_that_are_kept_are_a_running_average(monkeypatch: pytest.Mon
     assert len(steps) >= 20
     for found, wanted in zip(fit.model.parameters(), average, strict=True):
         assert_close(found.detach(), wanted)
+
+
+def test_the_last_checkpoint_is_of_the_last_epoch(scripted_scores: Any, tmp_path: Path) -> None:
+    scripted_scores(0.5, 0.9, 0.7)
+    fit = fitted(validation=HELD_OUT, settings=replace(SETTINGS, epochs=3), checkpoints=tmp_path)
+    saved = {name: torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in KEPT}
+    assert {name: own["epoch"] for name, own in saved.items()} == {"best": 1, "last": 2}
+    assert fit.history.best_epoch == 1
+    name = "model.network.clean.weight"
+    best, last = (saved[which]["state_dict"][name] for which in KEPT)
+    assert not torch.equal(best, last)
 
 
 def test_without_averaging_the_last_weights_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

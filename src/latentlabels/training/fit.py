@@ -102,6 +102,8 @@ def train(
         best = _checkpoint(checkpoints or Path(temporary), validated=validation is not None)
         callbacks: list[Callback] = [best, _Recorder(history)]
         if validation is not None:
+            if checkpoints is not None:
+                callbacks.append(_checkpoint(checkpoints, validated=False))
             callbacks.append(
                 EarlyStopping(VALIDATION_SCORE, mode="max", patience=settings.patience)
             )
@@ -139,6 +141,7 @@ def _require_finite(model: RobustModel, settings: TrainingSettings) -> None:
 
 
 def _checkpoint(folder: Path, *, validated: bool) -> ModelCheckpoint:
+    """The best epoch's, or the last one's: `save_last` of the best would copy the best."""
     if not validated:
         return ModelCheckpoint(folder, filename="last", enable_version_counter=False)
     return ModelCheckpoint(
@@ -146,7 +149,6 @@ def _checkpoint(folder: Path, *, validated: bool) -> ModelCheckpoint:
         filename="best",
         monitor=VALIDATION_SCORE,
         mode="max",
-        save_last=True,
         enable_version_counter=False,
     )
 
