@@ -87,6 +87,7 @@ def forgetting(values: list[Any]) -> None:
         (["more"], "unexpected extra argument"),
         (["--input", "x"], "--input x is given twice"),
         (["--input", "y"], "no column 'y'"),
+        (["--input", "image"], "no column 'image', and --input names a column. What it holds"),
         (["--noisy", "tasg"], "no column 'tasg'. Did you mean 'tags'?"),
         (["--id", "nothing"], "no column 'nothing'"),
         (["--id", "verified"], "'verified' of their own"),

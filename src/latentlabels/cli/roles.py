@@ -86,7 +86,18 @@ def roles_for_fitting(table: pa.Table, columns: FitColumns, cells: CellOptions) 
 
 
 def kind_of_input(table: pa.Table, columns: FitColumns) -> InputKind:
-    """What the inputs are, found out where it is not said."""
+    """What the inputs are, found out where it is not said.
+
+    Raises:
+        TableError: an unknown column, or a kind where a column is wanted.
+    """
+    kinds = set(InputKind) - set(table.column_names)
+    for name in columns.input:
+        if name in kinds:
+            raise TableError(
+                f"The table has no column {name!r}, and --input names a column. What it holds says "
+                f"--input-kind {name}. The table's columns are {', '.join(table.column_names)}."
+            )
     if columns.input_kind != InputChoice.AUTO:
         return InputKind(columns.input_kind)
     return input_kind(table, columns.input)
