@@ -364,6 +364,19 @@ def test_a_module_that_holds_nothing_is_a_module() -> None:
     assert encoder_of(model).features == 3
 
 
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_module_that_comes_in_evaluation_is_trained_all_the_same(validated: bool) -> None:
+    validation = (PICTURES.x[:9], PICTURES.truth[:9]) if validated else None
+    models = [
+        on_images(backbone=module, tune="all", epochs=2).fit(
+            PICTURES.x, PICTURES.noisy, PICTURES.clean, validation=validation
+        )
+        for module in (Eye(), Eye().eval())
+    ]
+    assert same_state(*(state_of(model.model_) for model in models))
+    assert not any(part.training for model in models for part in model.model_.modules())
+
+
 class Tied(nn.Module):
     """Two convolutions of the same weights, as some language models tie their embeddings."""
 

@@ -94,7 +94,8 @@ def train(
             seed=settings.seed,
             file=settings.chain_file,
         )
-    module = RobustModule(model, phase, settings)
+    # Lightning keeps the mode it finds, and a module may come in that of evaluation.
+    module = RobustModule(model.train(), phase, settings)
     batches = MixedBatches(
         rows.verified, settings.batch_size, settings.verified_share, settings.seed
     )
