@@ -90,6 +90,18 @@ def test_code_in_a_folder_is_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_pickle_of_one_module_is_refused_too(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(FOLDER, folder)
+    dense = folder / "2_Dense"
+    dense.mkdir()
+    (dense / "pytorch_model.bin").write_bytes(b"any")
+    with pytest.raises(BackboneError, match=r"pytorch_model\.bin' is a pickle"):
+        build_encoder(EncoderSpec("text", str(folder)))
+    shutil.copy(next(folder.rglob("model.safetensors")), dense / "model.safetensors")
+    build_encoder(EncoderSpec("text", str(folder)))
+
+
 def test_weights_may_be_random(encoder: Encoder) -> None:
     spec = EncoderSpec("text", FOLDER, pretrained=False)
     prints = []
@@ -127,7 +139,7 @@ def test_a_folder_with_a_pickle_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("model.safetensors"))
     (folder / "pytorch_model.bin").write_bytes(b"a pickle")
-    with pytest.raises(BackboneError, match=r"no file named model\.safetensors"):
+    with pytest.raises(BackboneError, match=r"pytorch_model\.bin' is a pickle"):
         build_encoder(EncoderSpec("text", str(folder)))
 
 

@@ -140,9 +140,9 @@ def build_text_encoder(spec: EncoderSpec) -> TextEncoder:
 
 
 def _require_no_code(name: str) -> None:
-    """Refuse a folder that names modules of its own.
+    """Refuse a folder that names modules of its own, or holds weights in a pickle alone.
 
-    Older versions of sentence-transformers run the code of any local folder.
+    Older versions of sentence-transformers run the code of any local folder, or read its pickles.
     """
     try:
         modules = json.loads((Path(name) / "modules.json").read_text(encoding="utf-8"))
@@ -155,6 +155,13 @@ def _require_no_code(name: str) -> None:
             f"The text model {name!r} has the module {own[0]!r}, which is its own code and is not "
             "run. Name a model of sentence-transformers' own modules."
         )
+    for pickle in sorted(Path(name).rglob("pytorch_model.bin")):
+        if not pickle.with_name("model.safetensors").is_file():
+            raise BackboneError(
+                f"{str(pickle)!r} is a pickle, which can run code when it is read, so it is not "
+                "read here. Where you trust it, save the model anew with sentence-transformers, "
+                "which writes a model.safetensors."
+            )
 
 
 def _reset(model: nn.Module) -> None:
