@@ -25,6 +25,7 @@ from latentlabels.experiments.protocol import (
     recovery_of_auxiliary,
     run_method,
 )
+from latentlabels.experiments.student import fused_probabilities
 from latentlabels.experiments.task import Task
 
 ROWS, LABELS = 120, ("cat", "dog", "owl")
@@ -75,7 +76,7 @@ def test_a_task_hands_over_its_parts() -> None:
     assert clean == TASK.clean[60:90]
 
 
-@pytest.mark.parametrize("role", ["model", "verified_only", "mapped"])
+@pytest.mark.parametrize("role", ["model", "verified_only", "mapped", "student"])
 def test_a_model_is_the_same_whatever_it_may_not_read(role: Role, run: Any) -> None:
     """Clean labels of unverified training rows and of test rows move scores and nothing else."""
     outcome, classifier = run(role)
@@ -84,6 +85,33 @@ def test_a_model_is_the_same_whatever_it_may_not_read(role: Role, run: Any) -> N
         assert torch.equal(same.model_.state_dict()[name], tensor)
     assert same.history_.best_epoch == classifier.history_.best_epoch
     assert (other.test, other.recovery) != (outcome.test, outcome.recovery)
+
+
+def test_a_student_says_what_network_and_regression_say_together(run: Any) -> None:
+    """Its odds are the network's times the regression's over the prior's, of every label."""
+    outcome, student = run("student")
+    rows = np.flatnonzero(UNVERIFIED)
+    fused = fused_probabilities(student, TASK.x[rows], TASK.noisy_of(rows))
+    states = torch.from_numpy(TABLE.noisy[rows]).float()
+    photos = torch.ones(len(rows), 1)  # the name that is in every row
+    given = torch.cat([states, photos], 1)[:, _order(student)]
+    known = torch.sigmoid(student.model_.auxiliary.clean_logits(given))
+    seen = torch.from_numpy(student.predict_proba(TASK.x[rows]))
+
+    def odds(p: torch.Tensor) -> torch.Tensor:
+        return p / (1 - p)
+
+    together = odds(seen) * odds(known) / odds(known.mean(0))
+    np.testing.assert_allclose(odds(torch.from_numpy(fused)), together, rtol=1e-3)
+    assert outcome.recovery == pytest.approx(
+        average_precision_score(TABLE.truth[rows], fused, average="macro")
+    )
+
+
+def _order(classifier: RobustClassifier) -> list[int]:
+    """Where each noisy name of a classifier stands among ours."""
+    ours = [*(name.upper() for name in LABELS), "photo"]
+    return [ours.index(str(name)) for name in classifier.noisy_space_.names]
 
 
 def test_all_clean_labels_are_read_by_the_method_of_that_name(run: Any) -> None:

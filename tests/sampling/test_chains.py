@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from latentlabels.errors import LatentLabelsError
 from latentlabels.model.pairwise import PairwiseCRF
 from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.model.units import Bernoulli
@@ -115,3 +117,17 @@ def test_mapped_chains_are_those_in_memory(tmp_path: Path) -> None:
         assert torch.equal(*values)
     assert torch.equal(phases[0].store.bits, phases[1].store.bits)
     assert phases[0].store.bits.any()
+
+
+def test_a_file_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "photos.parquet"
+    file.write_bytes(b"photos")
+    for place in (file, tmp_path):
+        with pytest.raises(LatentLabelsError, match="holds something else than these chains"):
+            ChainStore(10, 2, 9, place)
+    assert file.read_bytes() == b"photos"
+    # Chains of the same shape, of an earlier run, are made anew.
+    for _ in range(2):
+        store = ChainStore(10, 2, 9, tmp_path / "chains")
+        assert not store.bits.any()
+        store.write(torch.arange(10), torch.ones(10, 2, 9), torch.ones(10, dtype=torch.int64))

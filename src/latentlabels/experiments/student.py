@@ -49,10 +49,10 @@ def student_of(
     truth = encode(read_columns(task.clean_of(train[readable])), clean, what="clean")
     soft[readable] = truth.toarray()
     states = encode(read_columns(task.noisy_of(train)), noisy, unknown="ignore")
-    targets = csr_array(soft.reshape(len(train), -1))
+    targets = csr_array(soft)
     rows = Rows(Vectors(task.x[train]), states, targets, np.ones(len(train), dtype=bool))
     chosen = encode(read_columns(task.clean_of(held)), clean, unknown="ignore", what="clean")
-    nothing = csr_array((len(held), states.shape[1]), dtype=np.float32)
+    nothing = csr_array((len(held), states.shape[1]), dtype="float32")
     validation = Rows(Vectors(task.x[held]), nothing, chosen, np.ones(len(held), dtype=bool))
     settings.set_params(random_state=seed)
     fitted = fit_model(

@@ -7,11 +7,14 @@ has to remember. On the paper's COCO set-up (87,000 rows, 50 chains, 273 latent 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from latentlabels.errors import LatentLabelsError
 
 BITS = 8
 
@@ -26,6 +29,7 @@ class ChainStore:
         file: keep the states in this file, which is made anew and mapped; in memory by default.
 
     Raises:
+        LatentLabelsError: a file is there that cannot be one of chains of this shape.
         OSError: the file cannot be written.
     """
 
@@ -35,6 +39,11 @@ class ChainStore:
         if file is None:
             self.bits = torch.zeros(shape, dtype=torch.uint8)
         else:
+            if file.exists() and (not file.is_file() or file.stat().st_size != math.prod(shape)):
+                raise LatentLabelsError(
+                    f"{file} is there and holds something else than these chains, which would "
+                    "replace it. Name another chain_file (--chain-file)."
+                )
             file.parent.mkdir(parents=True, exist_ok=True)
             self.bits = torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=shape))
         self.done = torch.zeros(rows, dtype=torch.int64)
