@@ -37,6 +37,7 @@ from latentlabels.data.cells import label_cells
 from latentlabels.data.columns import column_of, flags, input_matrix, splits
 from latentlabels.data.digits import digit_scenes
 from latentlabels.data.table import read_table
+from latentlabels.estimator import FEATURE_DROPOUT
 from latentlabels.experiments.protocol import (
     Method,
     Outcome,
@@ -53,6 +54,9 @@ TEXT_DIRECTIONS = 300
 def methods(arguments: argparse.Namespace) -> list[Method]:
     """All rows of the table."""
     shared = {"chains": arguments.chains, "sweeps": arguments.sweeps}
+    if arguments.backbone:
+        # The features come as vectors here, and are treated as a frozen backbone's.
+        shared["input_dropout"] = FEATURE_DROPOUT
     kinds: list[dict[str, Any]] = [
         {"kind": "regression"},
         {"kind": "rbm", "hidden": 0},
@@ -79,6 +83,7 @@ def methods(arguments: argparse.Namespace) -> list[Method]:
             "model",
             {**shared, "alpha_start": 0.0, "alpha_end": 0.0, "alpha_epochs": 0.0},
         ),
+        Method("default, no teachers", "model", {**shared, "teachers": 0}),
         Method("default, W from zero", "model", {**shared, "start": "zero"}),
         Method("all labels clean", "all_clean", shared),
     ]

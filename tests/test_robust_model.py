@@ -12,7 +12,7 @@ from latentlabels.model.exact import exact_joint
 from latentlabels.model.pairwise import Potentials
 from latentlabels.model.posterior import posterior_logits
 from latentlabels.model.units import Bernoulli, Categorical, Joint, Units
-from latentlabels.robust_model import RobustModel
+from latentlabels.robust_model import RobustModel, Teacher
 
 ROWS = 6
 every_model = pytest.mark.parametrize("model", EVERY_MODEL.values(), ids=EVERY_MODEL)
@@ -145,3 +145,22 @@ def test_gibbs_predictions_come_from_the_seed_and_the_row() -> None:
     made.seed = 1
     assert not torch.equal(made.predict_mean(x, x), whole)
     assert_close(whole[:, 13:].sum(1), torch.ones(ROWS, dtype=whole.dtype))
+
+
+@every_model
+def test_a_teacher_joins_the_auxiliary_where_labels_are_cleaned(model: SmallModel) -> None:
+    """Bayes' rule: at α = ∞ the odds are the auxiliary's times the teacher's over the prior's."""
+    made, x = robust(model, float("inf")), torch.arange(ROWS)
+    noisy, _ = model.labels(ROWS)
+    predicted = made.predict_mean(x, x)
+    other = GivenPotentials(model.potentials(ROWS)._replace(clean=-made.network(x).clean / 3))
+    made.teacher = Teacher([made.network, other], model.clean.size)
+    made.teacher.bias.copy_(torch.linspace(-1, 1, model.clean.size))
+    made.teacher.scale.fill_(0.5)
+    made.teacher.prior.copy_(torch.linspace(3, -2, model.clean.size))
+    assert torch.equal(made.predict_mean(x, x), predicted)
+    # The mean of 1 and −1/3 is 1/3.
+    said = 0.5 * (made.network(x).clean / 3 + made.teacher.bias)
+    seen = said - made.teacher.prior
+    known = made.auxiliary.clean_logits(noisy)
+    assert_close(made.clean_mean(x, noisy), model.clean.mean(known + seen))

@@ -17,7 +17,7 @@ from latentlabels.cleaning import CleanedLabels, clean_labels
 from latentlabels.data.labels import Name, encode, present
 from latentlabels.errors import InputError, LabelError, ModelFolderError
 from latentlabels.evaluation.metrics import score
-from latentlabels.fitting import ModelSettings, fit_model
+from latentlabels.fitting import ModelSettings, fit_model, is_taught
 from latentlabels.inputs import EncodedInputs, Usable, new_encoder, same_encoder, usable_vectors
 from latentlabels.model.posterior import Auxiliary
 from latentlabels.model.schedule import AlphaSchedule, GibbsSchedule
@@ -39,6 +39,9 @@ from latentlabels.store import StoredModel, Tune, as_json, load_model, save_mode
 from latentlabels.training.settings import TrainingSettings
 
 HIDDEN_LAYERS: Final = (512, 512)
+# From and to: an auxiliary with teachers is worth more, and keeps its weight.
+ALPHA: Final = (2.0, 0.1)
+ALPHA_TAUGHT: Final = (8.0, 2.0)
 # A backbone's features say most things several times over.
 FEATURE_DROPOUT: Final = 0.5
 
@@ -76,10 +79,15 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         hidden: hidden units that carry correlations among noisy labels.
         pairwise: whether the CRF joins clean and noisy labels. Without, the auxiliary alone does.
         noisy_link: whether the network speaks of the noisy labels too (the paper's x–y link).
+        teachers: networks, trained on the verified rows alone, whose mean joins the auxiliary,
+            where validation rows can choose their epochs and the backbone is not tuned; 0 for
+            none, as in the paper.
         start: where the CRF's weights start: "auxiliary", at its weights, or "zero", as in the
             paper.
-        alpha_start: weight of the auxiliary in the posterior at the beginning.
-        alpha_end: its weight at the end.
+        alpha_start: weight of the auxiliary in the posterior at the beginning; by default 8 where
+            teachers join it, and 2 elsewhere.
+        alpha_end: its weight at the end; by default 2 where teachers join it, and 0.1 elsewhere,
+            but not above the beginning's.
         alpha_epochs: epochs in which it falls from one to the other.
         chains: Gibbs chains a row, where the negative phase is sampled.
         sweeps: Gibbs sweeps an update; at most so many, where they adapt.
@@ -144,9 +152,10 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         hidden: int = 0,
         pairwise: bool = True,
         noisy_link: bool = False,
+        teachers: int = 4,
         start: str = "auxiliary",
-        alpha_start: float = 2.0,
-        alpha_end: float = 0.1,
+        alpha_start: float | None = None,
+        alpha_end: float | None = None,
         alpha_epochs: float = 10.0,
         chains: int = 50,
         sweeps: int = 100,
@@ -187,6 +196,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.hidden = hidden
         self.pairwise = pairwise
         self.noisy_link = noisy_link
+        self.teachers = teachers
         self.start = start
         self.alpha_start = alpha_start
         self.alpha_end = alpha_end
@@ -283,7 +293,9 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             prepared.noisy.units,
             prepared.clean.units,
             self.model_settings(),
-            self.training_settings(seed),
+            self.training_settings(
+                seed, is_taught(prepared.rows, prepared.validation, self.model_settings())
+            ),
             encoder=self.encoder_,
             backbone=self.backbone if isinstance(self.backbone, nn.Module) else None,
             progress=self.verbose,
@@ -529,6 +541,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             hidden=self.hidden,
             pairwise=self.pairwise,
             noisy_link=self.noisy_link,
+            teachers=self.teachers,
             start=self.start,
             hidden_layers=self._widths(),
             dropout=self.dropout,
@@ -551,8 +564,11 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return HIDDEN_LAYERS if self._tuned() == "head" else ()
         return tuple(int(width) for width in self.hidden_layers)
 
-    def training_settings(self, seed: int) -> TrainingSettings:
-        """The arguments that say how it is trained."""
+    def training_settings(self, seed: int, taught: bool = False) -> TrainingSettings:
+        """The arguments that say how it is trained; `taught`: whether it has teachers."""
+        start, end = ALPHA_TAUGHT if taught else ALPHA
+        start = start if self.alpha_start is None else self.alpha_start
+        end = min(start, end) if self.alpha_end is None else self.alpha_end
         return TrainingSettings(
             epochs=self.epochs,
             patience=self.patience,
@@ -565,7 +581,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             weight_decay=self.weight_decay,
             crf_weight_decay=self.weight_decay,
             averaging=self.averaging,
-            alpha=AlphaSchedule(self.alpha_start, self.alpha_end, self.alpha_epochs),
+            alpha=AlphaSchedule(start, end, self.alpha_epochs),
             gibbs=GibbsSchedule(self.chains, self.sweeps, adaptive=self.adaptive_sweeps),
             chain_file=None if self.chain_file is None else Path(self.chain_file),
             workers=self.workers if self._tuned() == "all" else 0,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch import nn
+from torch import Tensor, nn
 
 from latentlabels.auxiliary.choice import KINDS, AuxiliaryChoice, fit_auxiliary
 from latentlabels.auxiliary.pairs import Pairs
@@ -20,13 +20,15 @@ from latentlabels.model.units import Categorical, Units
 from latentlabels.network.backbones import Standardise
 from latentlabels.network.encoders import Encoder, faster_dtype
 from latentlabels.network.examples import Vectors
-from latentlabels.robust_model import RobustModel
-from latentlabels.store import Architecture, Tune, build_network
+from latentlabels.robust_model import RobustModel, Teacher
+from latentlabels.store import Architecture, Tune, build_network, build_teacher
 from latentlabels.training.fit import History, own_randomness, train
-from latentlabels.training.rows import Rows
+from latentlabels.training.rows import Rows, passes_for_as_many_updates
 from latentlabels.training.settings import TrainingSettings
 
 ASSUMED_NOISE = 0.2
+SMALLEST_MEAN = 1e-6
+SCALES = torch.logspace(-1.5, 0.5, 81)
 TIMED_EXAMPLES = 16
 
 
@@ -42,6 +44,7 @@ class ModelSettings:
     hidden_layers: tuple[int, ...]
     dropout: float
     input_dropout: float = 0.0
+    teachers: int = 0
     tune: Tune = "head"
     precision: str = "float32"
 
@@ -112,14 +115,94 @@ def fit_model(
     )
     with own_randomness(training.seed):
         network = build_network(architecture, clean.size, noisy.size, encoder, backbone)
+    _standardise(network, rows)
+    teacher = None
+    if validation is not None and is_taught(rows, validation, settings):
+        architecture = replace(architecture, teachers=settings.teachers)
+        with own_randomness(training.seed):
+            teacher = build_teacher(architecture, clean.size, backbone)
+        _teach(teacher, rows, validation, auxiliary, training, progress=progress)
+    model = RobustModel(
+        network,
+        crf,
+        auxiliary,
+        alpha=training.alpha.end,
+        teacher=teacher,
+        seed=training.seed,
+    )
+    model.start_from_labels(rows.noisy_mean(), weights=settings.start == "auxiliary")
+    history = train(model, rows, validation, training, progress=progress, checkpoints=checkpoints)
+    return Fitted(model, architecture, choice, history)
+
+
+def is_taught(rows: Rows, validation: Rows | None, settings: ModelSettings) -> bool:
+    """Whether teachers are wanted, and there are rows to train them on and to choose their epochs.
+
+    Where all rows are verified there is nothing to be taught, and a tuned backbone would have to be
+    tuned for each of them.
+    """
+    some = bool(rows.verified.any()) and not rows.verified.all()
+    wanted = settings.teachers > 0 and settings.tune == "head"
+    return wanted and some and validation is not None
+
+
+def _standardise(network: nn.Module, rows: Rows) -> None:
     if isinstance(rows.x, Vectors):
         for module in network.modules():
             if isinstance(module, Standardise):
                 module.fit(torch.tensor(rows.x.values))
-    model = RobustModel(network, crf, auxiliary, alpha=training.alpha.end, seed=training.seed)
-    model.start_from_labels(rows.noisy_mean(), weights=settings.start == "auxiliary")
-    history = train(model, rows, validation, training, progress=progress, checkpoints=checkpoints)
-    return Fitted(model, architecture, choice, history)
+
+
+def _teach(
+    teacher: Teacher,
+    rows: Rows,
+    validation: Rows,
+    auxiliary: Auxiliary,
+    training: TrainingSettings,
+    *,
+    progress: bool,
+) -> None:
+    """Train a teacher in place on the verified rows, by as many updates as the model will get."""
+    known = np.flatnonzero(rows.verified)
+    few = Rows(rows.x.take(known), rows.noisy[known], rows.clean[known], rows.verified[known])
+    longer = passes_for_as_many_updates(len(few), len(rows), training.batch_size)
+    _standardise(teacher, rows)
+    for number, network in enumerate(teacher.networks):
+        crf = PairwiseCRF(auxiliary.noisy, auxiliary.clean, pairwise=False)
+        plain = RobustModel(network, crf, auxiliary, alpha=0.0)
+        plain.start_from_labels(few.noisy_mean())
+        patient = replace(
+            training,
+            epochs=longer * training.epochs,
+            patience=longer * training.patience,
+            seed=(training.seed + number) % 2**32,
+        )
+        train(plain, few, validation, patient, progress=progress)
+        teacher.bias += crf.clean_bias.detach() / len(teacher.networks)
+    teacher.prior.copy_(_prior(rows, auxiliary))
+    teacher.scale.copy_(calibrated_scale(teacher, validation, auxiliary.clean))
+    teacher.requires_grad_(False)
+
+
+@torch.no_grad()
+def calibrated_scale(teacher: Teacher, validation: Rows, clean: Units) -> Tensor:
+    """The scale of the logits under which the validation rows' labels are most likely.
+
+    Source: Guo et al. (2017), whose temperature it is one over.
+    """
+    truth = torch.from_numpy(validation.clean.toarray()).float()
+    said = teacher.eval().logits(validation.x.batch(np.arange(len(validation))))
+    likely = torch.stack([clean.log_probability(scale * said, truth).sum() for scale in SCALES])
+    return SCALES[likely.argmax()]
+
+
+def _prior(rows: Rows, auxiliary: Auxiliary) -> Tensor:
+    """Natural parameters of p_aux(ŷ) = mean over rows of p_aux(ŷ | y), (clean,)."""
+    clean = auxiliary.clean
+    weight = auxiliary.weight[: clean.size].numpy()
+    logits = torch.from_numpy(rows.noisy.astype(np.float32) @ weight.T)
+    mean = clean.mean(logits + auxiliary.bias[: clean.size]).double().mean(0)
+    return clean.logits_of(mean.clamp(SMALLEST_MEAN, 1 - SMALLEST_MEAN)).float()
 
 
 def _inputs(rows: Rows, trained: Encoder | None) -> int:

@@ -186,6 +186,7 @@ class RobustLoss(nn.Module):
         clean: Tensor,
         verified: Tensor,
         inference: Potentials | None = None,
+        seen: Tensor | None = None,
     ) -> Tensor:
         """The mean loss of the noisy rows plus that of the verified rows; a scalar.
 
@@ -201,6 +202,8 @@ class RobustLoss(nn.Module):
             verified: which rows' clean labels may be read, booleans (batch,).
             inference: potentials to infer q from, where they are not `potentials`: q is held fixed
                 in the gradient, and is better inferred without dropout.
+            seen: what else is known of the clean units, beside the auxiliary, as natural parameters
+                (batch, clean).
 
         Raises:
             ValueError: an empty batch, or `verified` of another type.
@@ -210,7 +213,7 @@ class RobustLoss(nn.Module):
                 "verified is a boolean for each row of a batch of at least one, got "
                 f"{verified.dtype} of shape {tuple(verified.shape)}. Pass verified.bool()."
             )
-        losses = self.row_losses(potentials, rows, noisy, clean, verified, inference)
+        losses = self.row_losses(potentials, rows, noisy, clean, verified, inference, seen)
         parts = [losses[chosen].mean() for chosen in (~verified, verified) if chosen.any()]
         return torch.stack(parts).sum()
 
@@ -235,13 +238,14 @@ class RobustLoss(nn.Module):
         clean: Tensor,
         verified: Tensor,
         inference: Potentials | None = None,
+        seen: Tensor | None = None,
     ) -> Tensor:
         """The loss of every row, (batch,); arguments as for `forward`."""
         fields = self.crf.fields(potentials)
         with torch.no_grad():
             known = fields if inference is None else self.crf.fields(inference)
             mean = posterior_mean(
-                self.crf, known, noisy, self.auxiliary, self.alpha, clean, verified
+                self.crf, known, noisy, self.auxiliary, self.alpha, clean, verified, seen
             )
         positive = self.crf.energy(fields, noisy, mean)
         return positive + self.negative_phase.log_partition(self.crf, fields, rows, mean)

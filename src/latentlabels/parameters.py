@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from latentlabels.errors import LatentLabelsError
-from latentlabels.store import MOST_SIZE
+from latentlabels.store import MOST_SIZE, MOST_TEACHERS
 
 MOST_WORKERS: Final = 256
 """Processes that read; more would only stand in each other's way."""
@@ -45,7 +45,11 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         if not least <= value <= most:
             upper = f" to {most:g}" if np.isfinite(most) else " upwards"
             raise LatentLabelsError(f"{name} is a number from {least:g}{upper}, got {value!r}.")
-    whole: dict[str, tuple[int, int]] = {"workers": (0, MOST_WORKERS), "image_size": (1, MOST_SIZE)}
+    whole: dict[str, tuple[int, int]] = {
+        "workers": (0, MOST_WORKERS),
+        "image_size": (1, MOST_SIZE),
+        "teachers": (0, MOST_TEACHERS),
+    }
     for name, (fewest, largest) in whole.items():
         value = parameters[name]
         if value is None and name == "image_size":

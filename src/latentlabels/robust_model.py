@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from latentlabels.model.pairwise import Fields, PairwiseCRF
+from latentlabels.model.pairwise import Fields, PairwiseCRF, Potentials
 from latentlabels.model.posterior import Auxiliary, clean_posterior, require_same_units
 from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.sampling.prediction import PREDICTION, clean_marginals
+
+
+class Teacher(nn.Module):
+    """What networks that were trained on the verified rows alone say of an example, as evidence.
+
+    They never saw the label of a row that is not verified. Beside an auxiliary, which never sees x,
+    they make Bayes' rule for p(ŷ | y, x): log p(ŷ | x) − log p(ŷ) joins log p_aux(ŷ | y). Few rows
+    make each network a matter of luck, and too sure: their logits are averaged and scaled.
+
+    Args:
+        networks: to potentials.
+        clean: number of clean units.
+    """
+
+    bias: Tensor
+    scale: Tensor
+    prior: Tensor
+
+    def __init__(self, networks: Sequence[nn.Module], clean: int) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.register_buffer("bias", torch.zeros(clean))
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("prior", torch.zeros(clean))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Natural parameters of p(ŷ | x), (batch, clean)."""
+        said: list[Potentials] = [network(x) for network in self.networks]
+        return self.scale * (torch.stack([of.clean for of in said]).mean(0) + self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """log p(ŷ | x) − log p(ŷ) as natural parameters, (batch, clean)."""
+        return self.logits(x) - self.prior
 
 
 class RobustModel(nn.Module):
@@ -19,6 +54,7 @@ class RobustModel(nn.Module):
         crf: the pairwise model.
         auxiliary: what is known of noisy → clean.
         alpha: weight of the auxiliary in the posterior.
+        teacher: what joins the auxiliary, if anything does.
         prediction: schedule of the chains that predict, where the model is too large to sum.
         seed: of those chains.
     """
@@ -30,6 +66,7 @@ class RobustModel(nn.Module):
         auxiliary: Auxiliary,
         *,
         alpha: float,
+        teacher: Teacher | None = None,
         prediction: GibbsSchedule = PREDICTION,
         seed: int = 0,
     ) -> None:
@@ -39,6 +76,7 @@ class RobustModel(nn.Module):
         self.crf = crf
         self.auxiliary = auxiliary
         self.alpha = alpha
+        self.teacher = teacher
         self.prediction = prediction
         self.seed = seed
 
@@ -56,7 +94,8 @@ class RobustModel(nn.Module):
     @torch.no_grad()
     def clean_mean(self, x: Tensor, noisy: Tensor) -> Tensor:
         """E_q[ŷ | x, y], the cleaned label, (batch, clean), for given labels (batch, noisy)."""
-        return clean_posterior(self.crf, self.fields(x), noisy, self.auxiliary, self.alpha)
+        seen = None if self.teacher is None else self.teacher(x)
+        return clean_posterior(self.crf, self.fields(x), noisy, self.auxiliary, self.alpha, seen)
 
     @torch.no_grad()
     def start_from_labels(self, noisy_mean: Tensor, *, weights: bool = True) -> None:

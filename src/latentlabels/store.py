@@ -33,9 +33,10 @@ from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.network.backbones import own_backbone, vector_backbone
 from latentlabels.network.encoders import Encoder, EncoderSpec, build_encoder
 from latentlabels.network.potentials import PotentialNetwork
-from latentlabels.robust_model import RobustModel
+from latentlabels.robust_model import RobustModel, Teacher
 
 SCHEMA = 2
+MOST_TEACHERS: Final = 100
 PRECISIONS: Final = ("float32", "bfloat16")
 MOST_SIZE: Final = 4096
 """An image's height and width in pixels at most."""
@@ -63,6 +64,7 @@ class Architecture:
         fingerprint: of an encoder that is not part of the model.
         precision: of a trained encoder's products, "float32" or "bfloat16".
         own_backbone: whether a module of the caller's stands in the place of the layers.
+        teachers: networks of the verified rows alone that join the auxiliary.
     """
 
     inputs: int
@@ -79,6 +81,7 @@ class Architecture:
     fingerprint: str | None = None
     precision: str = "float32"
     own_backbone: bool = False
+    teachers: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,17 @@ def build_network(
         encoder if architecture.tune == "all" else None,
         getattr(torch, architecture.precision),
     )
+
+
+def build_teacher(
+    architecture: Architecture, clean: int, backbone: nn.Module | None = None
+) -> Teacher:
+    """An untrained teacher; its networks are of the model's shape, without the x–y link."""
+    shape = replace(architecture, noisy_link=False)
+    networks = [
+        build_network(shape, clean, 0, backbone=backbone) for _ in range(architecture.teachers)
+    ]
+    return Teacher(networks, clean)
 
 
 def save_model(stored: StoredModel, folder: Path) -> None:
@@ -288,6 +302,8 @@ def _restore(
         parts["encoder"] = _moved(_encoder_spec(parts["encoder"]), backbone, weights)
     architecture = Architecture(**parts)
     module = backbone if isinstance(backbone, nn.Module) else None
+    if not 0 <= architecture.teachers <= MOST_TEACHERS:
+        raise LatentLabelsError(f"teachers is from 0 to {MOST_TEACHERS}")
     if architecture.tune not in ("head", "all"):
         raise LatentLabelsError(f"tune is head or all, got {architecture.tune!r}")
     if architecture.precision not in PRECISIONS:
@@ -321,6 +337,9 @@ def _restore(
             kind=architecture.auxiliary_kind,
         ),
         alpha=alpha,
+        teacher=build_teacher(architecture, clean_units.size, module)
+        if architecture.teachers
+        else None,
         prediction=GibbsSchedule(**description["prediction"]),
         seed=seed,
     )

@@ -48,6 +48,21 @@ def test_large_alpha_approaches_the_auxiliary(model: SmallModel) -> None:
 
 
 @every_model
+def test_what_else_is_seen_joins_the_auxiliary(model: SmallModel) -> None:
+    """It moves the clean logits by α/(1+α) of itself, and the hidden ones not at all."""
+    crf, noisy = model.crf(), model.labels(ROWS)[0]
+    fields = crf.fields(model.potentials(ROWS))
+    seen = torch.linspace(-2, 2, ROWS * model.clean.size).view(ROWS, -1)
+    for hidden in {0, model.hidden}:
+        auxiliary = model.auxiliary(hidden)
+        for alpha, share in ((0.0, 0.0), (3.0, 0.75), (INFINITY, 1.0)):
+            without = posterior_logits(crf, fields, noisy, auxiliary, alpha)
+            moved = posterior_logits(crf, fields, noisy, auxiliary, alpha, seen) - without
+            assert_close(moved[:, : model.clean.size], (share * seen).to(moved))
+            assert not moved[:, model.clean.size :].any()
+
+
+@every_model
 def test_an_auxiliary_without_hidden_units_leaves_them_to_the_model(model: SmallModel) -> None:
     own = logits(model, model.auxiliary(), 0.0)
     for alpha in (0.5, 40.0, INFINITY):

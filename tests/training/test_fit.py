@@ -241,7 +241,7 @@ def test_labels_are_inferred_without_dropout(monkeypatch: pytest.MonkeyPatch) ->
         return step(module, batch, index)
 
     def spy_on_loss(loss: RobustLoss, potentials: Potentials, *labels: Any) -> Tensor:
-        seen.append((potentials.clean, labels[-1].clean))
+        seen.append((potentials.clean, labels[-2].clean))
         return loss_of(loss, potentials, *labels)
 
     monkeypatch.setattr(RobustModule, "training_step", spy_on_step)
@@ -353,3 +353,30 @@ def test_classes_are_scored_by_accuracy() -> None:
     history = fit_model(rows, held_out, units, units, MODEL, SETTINGS).history
     scores = np.array([epoch["validation"] for epoch in history.epochs])
     np.testing.assert_allclose(scores * 60, np.round(scores * 60), atol=1e-4)
+
+
+def test_q_of_training_rows_leans_on_the_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it says of a row, dropout apart, reaches the loss of that row."""
+    table = table_of_tags(rows=200, verified=120)
+    rows, _ = rows_of(table)
+    wanted: list[Tensor] = []
+    seen: list[Tensor | None] = []
+    step, loss_of = RobustModule.training_step, RobustLoss.forward
+
+    def spy_on_step(module: RobustModule, batch: Batch, index: int) -> Tensor:
+        teacher = module.model.teacher
+        wanted.append(copy.deepcopy(teacher).eval()(batch.x) if teacher else torch.empty(0))
+        return step(module, batch, index)
+
+    def spy_on_loss(loss: RobustLoss, potentials: Potentials, *labels: Any) -> Tensor:
+        seen.append(labels[-1])
+        return loss_of(loss, potentials, *labels)
+
+    monkeypatch.setattr(RobustModule, "training_step", spy_on_step)
+    monkeypatch.setattr(RobustLoss, "forward", spy_on_loss)
+    fitted(rows, HELD_OUT, model=replace(MODEL, teachers=2))
+    taught = [(of, said) for of, said in zip(seen, wanted, strict=True) if len(said)]
+    assert taught
+    for found, said in taught:
+        assert found is not None
+        assert_close(found, said)

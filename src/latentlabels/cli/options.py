@@ -16,7 +16,7 @@ from latentlabels.data.cells import Kind
 from latentlabels.data.table import Format
 from latentlabels.estimator import RobustClassifier
 from latentlabels.parameters import MOST_WORKERS
-from latentlabels.store import MOST_SIZE
+from latentlabels.store import MOST_SIZE, MOST_TEACHERS
 
 DEFAULTS: dict[str, Any] = {
     name: parameter.default
@@ -280,6 +280,16 @@ class ModelOptions:
         bool,
         _option("Model", "--noisy-link/--no-noisy-link", help="Join input and noisy labels."),
     ] = DEFAULTS["noisy_link"]
+    teachers: Annotated[
+        int,
+        _option(
+            "Model",
+            "--teachers",
+            min=0,
+            max=MOST_TEACHERS,
+            help="Networks, trained on the verified rows alone, that join the auxiliary.",
+        ),
+    ] = DEFAULTS["teachers"]
     hidden_layers: Annotated[
         str | None,
         _option(
@@ -309,10 +319,22 @@ class ModelOptions:
         ),
     ] = DEFAULTS["start"]
     alpha_start: Annotated[
-        float, _option("Training", "--alpha-start", min=0, help="The auxiliary's first weight.")
+        float | None,
+        _option(
+            "Training",
+            "--alpha-start",
+            min=0,
+            help="The auxiliary's first weight, by default 8 with teachers, 2 without.",
+        ),
     ] = DEFAULTS["alpha_start"]
     alpha_end: Annotated[
-        float, _option("Training", "--alpha-end", min=0, help="The auxiliary's last weight.")
+        float | None,
+        _option(
+            "Training",
+            "--alpha-end",
+            min=0,
+            help="The auxiliary's last weight, by default 2 with teachers, 0.1 without.",
+        ),
     ] = DEFAULTS["alpha_end"]
     alpha_epochs: Annotated[
         float, _option("Training", "--alpha-epochs", min=0, help="Epochs from first to last.")

@@ -116,6 +116,7 @@ class PaperConfiguration:
             "start": "zero",
             "averaging": 0.0,
             "input_dropout": 0.0,
+            "teachers": 0,
         }
 
 

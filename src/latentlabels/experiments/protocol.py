@@ -25,7 +25,7 @@ from latentlabels.estimator import RobustClassifier
 from latentlabels.evaluation.metrics import score
 from latentlabels.experiments.student import fused_probabilities, student_of
 from latentlabels.experiments.task import Cells, Task
-from latentlabels.training.rows import MixedBatches
+from latentlabels.training.rows import passes_for_as_many_updates
 
 Role = Literal["model", "verified_only", "mapped", "student", "all_clean", "auxiliary"]
 
@@ -35,6 +35,7 @@ PLAIN: Final[Mapping[str, Any]] = {
     "auxiliary": "regression",
     "hidden": 0,
     "noisy_link": False,
+    "teachers": 0,
 }
 """Arguments that make of `RobustClassifier` a plain classifier of the labels it may read."""
 
@@ -95,7 +96,9 @@ def run_method(task: Task, method: Method, seed: int) -> tuple[Outcome, RobustCl
         classifier.set_params(**PLAIN)
         if method.role in ("verified_only", "student"):
             train = train[task.verified[train]]
-            longer = _passes_for_as_many_updates(classifier, len(train), len(task.rows("train")))
+            longer = passes_for_as_many_updates(
+                len(train), len(task.rows("train")), classifier.batch_size
+            )
             classifier.set_params(
                 epochs=longer * classifier.epochs, patience=longer * classifier.patience
             )
@@ -116,14 +119,6 @@ def run_method(task: Task, method: Method, seed: int) -> tuple[Outcome, RobustCl
         seconds,
         classifier.history_.best_epoch,
     ), classifier
-
-
-def _passes_for_as_many_updates(classifier: RobustClassifier, few: int, many: int) -> int:
-    """How many passes over few rows give a network as many updates as one over many."""
-    updates = [
-        len(MixedBatches(np.ones(n, bool), classifier.batch_size, 0.0, 0)) for n in (few, many)
-    ]
-    return max(1, round(updates[1] / updates[0]))
 
 
 def mapped_by_name(noisy: Cells, vocabulary: Sequence[Any]) -> list[Any]:
@@ -164,6 +159,7 @@ def paper_methods(hidden: int, settings: Mapping[str, Any]) -> list[Method]:
         "alpha_epochs": 11.0,
         "epochs": 11,
         "input_dropout": 0.0,
+        "teachers": 0,
         "averaging": 0.0,
     }
     linked = {**paper, "noisy_link": True}

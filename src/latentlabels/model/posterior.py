@@ -75,7 +75,12 @@ class Auxiliary(nn.Module):
 
 
 def posterior_logits(
-    crf: PairwiseCRF, fields: Fields, noisy: Tensor, auxiliary: Auxiliary, alpha: float
+    crf: PairwiseCRF,
+    fields: Fields,
+    noisy: Tensor,
+    auxiliary: Auxiliary,
+    alpha: float,
+    seen: Tensor | None = None,
 ) -> Tensor:
     """Natural parameters of q(ŷ, h | y, x) on noisy rows.
 
@@ -85,6 +90,8 @@ def posterior_logits(
         noisy: the given labels, (batch, noisy).
         auxiliary: what is known of noisy → clean; without hidden units it bears on ŷ alone.
         alpha: the auxiliary's weight: 0 is the CRF's own posterior, infinity the auxiliary's.
+        seen: what else is known of the clean units, as natural parameters that are added to the
+            auxiliary's, (batch, clean): evidence that does not hang on y, given ŷ.
 
     Returns:
         (batch, latent).
@@ -95,15 +102,22 @@ def posterior_logits(
     own = crf.latent_logits(fields, noisy)
     known = auxiliary.latent_logits(noisy)
     covered = known.shape[-1]
+    if seen is not None:
+        known = known + nn.functional.pad(seen, (0, covered - seen.shape[-1]))
     pulled = torch.lerp(own[..., :covered], known, share)
     return torch.cat([pulled, own[..., covered:]], -1)
 
 
 def clean_posterior(
-    crf: PairwiseCRF, fields: Fields, noisy: Tensor, auxiliary: Auxiliary, alpha: float
+    crf: PairwiseCRF,
+    fields: Fields,
+    noisy: Tensor,
+    auxiliary: Auxiliary,
+    alpha: float,
+    seen: Tensor | None = None,
 ) -> Tensor:
     """E_q[ŷ | x, y], the cleaned labels, (batch, clean); arguments as for `posterior_logits`."""
-    logits = posterior_logits(crf, fields, noisy, auxiliary, alpha)
+    logits = posterior_logits(crf, fields, noisy, auxiliary, alpha, seen)
     return crf.clean.mean(logits[:, : crf.clean.size])
 
 
@@ -115,6 +129,7 @@ def posterior_mean(
     alpha: float,
     clean: Tensor,
     verified: Tensor,
+    seen: Tensor | None = None,
 ) -> Tensor:
     """E_q[ŷ, h]: on verified rows ŷ is given and only h is inferred.
 
@@ -126,13 +141,14 @@ def posterior_mean(
         alpha: the auxiliary's weight.
         clean: clean labels, (batch, clean); read on verified rows only.
         verified: which rows' clean labels may be read, booleans (batch,).
+        seen: as for `posterior_logits`.
 
     Returns:
         (batch, latent).
 
     Source: Vahdat (2017), eqs. 10 and 11.
     """
-    mean = crf.latent.mean(posterior_logits(crf, fields, noisy, auxiliary, alpha))
+    mean = crf.latent.mean(posterior_logits(crf, fields, noisy, auxiliary, alpha, seen))
     inferred, hidden = mean.split([crf.clean.size, crf.hidden.size], -1)
     known = torch.where(verified[:, None], clean.to(inferred.dtype), inferred)
     return torch.cat([known, hidden], -1)

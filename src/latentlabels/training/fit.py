@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
     RichProgressBar,
 )
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from latentlabels.errors import LatentLabelsError
@@ -95,7 +96,8 @@ def train(
             file=settings.chain_file,
         )
     # Lightning keeps the mode it finds, and a module may come in that of evaluation.
-    module = RobustModule(model.train(), phase, settings)
+    seen = _seen_by_teacher(model, rows)
+    module = RobustModule(model.train(), phase, settings, seen)
     batches = MixedBatches(
         rows.verified, settings.batch_size, settings.verified_share, settings.seed
     )
@@ -131,6 +133,16 @@ def train(
     model.alpha = settings.alpha.at(history.best_epoch + 1)
     model.eval()
     return history
+
+
+@torch.no_grad()
+def _seen_by_teacher(model: RobustModel, rows: Rows) -> Tensor | None:
+    """What the teacher says of every row, which does not change any more, (rows, clean)."""
+    if model.teacher is None:
+        return None
+    model.teacher.eval()
+    parts = [model.teacher(rows.x.batch(draw.rows)) for draw in _in_order(rows)]
+    return torch.cat(parts)
 
 
 def _require_finite(model: RobustModel, settings: TrainingSettings) -> None:

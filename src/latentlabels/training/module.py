@@ -25,15 +25,21 @@ class RobustModule(L.LightningModule):
         model: the model to train.
         negative_phase: exact, or persistent Gibbs.
         settings: how to train.
+        seen: what the model's teacher says of every training row, (rows, clean).
     """
 
     def __init__(
-        self, model: RobustModel, negative_phase: NegativePhase, settings: TrainingSettings
+        self,
+        model: RobustModel,
+        negative_phase: NegativePhase,
+        settings: TrainingSettings,
+        seen: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.loss = RobustLoss(model.crf, model.auxiliary, negative_phase)
         self.settings = settings
+        self.seen = seen
         self._validated: list[tuple[Tensor, Tensor]] = []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -84,6 +90,7 @@ class RobustModule(L.LightningModule):
             batch.clean,
             batch.verified,
             self._potentials_for_inference(batch.x),
+            None if self.seen is None else self.seen[batch.rows.cpu()].to(batch.x.device),
         )
         size = len(batch.rows)
         self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)

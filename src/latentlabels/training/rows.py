@@ -141,3 +141,9 @@ class MixedBatches(Sampler[Draw]):
         rounds = -(-count // max(len(self.verified_rows), 1))
         shuffled = [self.generator.permutation(self.verified_rows) for _ in range(rounds)]
         return np.concatenate([self.verified_rows[:0], *shuffled])[:count]
+
+
+def passes_for_as_many_updates(few: int, many: int, batch_size: int) -> int:
+    """How many passes over few verified rows make as many updates as one pass over many rows."""
+    updates = [len(MixedBatches(np.ones(n, bool), batch_size, 0.0, 0)) for n in (few, many)]
+    return max(1, round(updates[1] / updates[0]))
