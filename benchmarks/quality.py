@@ -37,7 +37,7 @@ from latentlabels.data.cells import label_cells
 from latentlabels.data.columns import column_of, flags, input_matrix, splits
 from latentlabels.data.digits import digit_scenes
 from latentlabels.data.table import read_table
-from latentlabels.estimator import FEATURE_DROPOUT
+from latentlabels.estimator import FEATURE_DROPOUT, TEACHERS
 from latentlabels.experiments.protocol import (
     Method,
     Outcome,
@@ -53,10 +53,10 @@ TEXT_DIRECTIONS = 300
 
 def methods(arguments: argparse.Namespace) -> list[Method]:
     """All rows of the table."""
-    shared = {"chains": arguments.chains, "sweeps": arguments.sweeps}
+    shared: dict[str, Any] = {"chains": arguments.chains, "sweeps": arguments.sweeps}
     if arguments.backbone:
         # The features come as vectors here, and are treated as a frozen backbone's.
-        shared["input_dropout"] = FEATURE_DROPOUT
+        shared |= {"input_dropout": FEATURE_DROPOUT, "teachers": TEACHERS}
     kinds: list[dict[str, Any]] = [
         {"kind": "regression"},
         {"kind": "rbm", "hidden": 0},

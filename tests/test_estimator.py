@@ -332,7 +332,7 @@ NAN[3, 1], INFINITY[3, 1] = np.nan, np.inf
         ({"learning_rate": float("nan")}, {}, "learning_rate is a number from 0 to 1e"),
         ({"hidden_layers": 8}, {}, "hidden_layers is a tuple of whole numbers above zero"),
         ({"alpha_start": np.inf}, {}, "alpha falls from start to end"),
-        ({"alpha_start": 0.0}, {}, "alpha falls from start to end"),
+        ({"alpha_start": 0.0, "alpha_end": 0.1}, {}, "alpha falls from start to end"),
         ({"chains": 0}, {}, "at least one chain"),
     ],
 )
@@ -390,13 +390,13 @@ def test_a_label_that_fitting_did_not_see_is_no_error_in_a_score() -> None:
 def test_a_teacher_is_trained_on_verified_rows_alone() -> None:
     """Whatever the other rows' noisy labels say moves its prior and nothing else of it."""
     table = table_of_tags(rows=200, verified=120)
-    model = fitted(table).model_
+    model = fitted(table, teachers=3).model_
     assert model.teacher is not None
     assert not any(p.requires_grad for p in model.teacher.parameters())
     other = replace(table, noisy=np.where(table.verified[:, None], table.noisy, 1 - table.noisy))
-    same = fitted(other).model_
+    same = fitted(other, teachers=3).model_
     assert same.teacher is not None
-    assert len(model.teacher.networks) == 4
+    assert len(model.teacher.networks) == 3
     for name, weight in model.teacher.networks.state_dict().items():
         assert torch.equal(same.teacher.networks.state_dict()[name], weight), name
     assert torch.equal(same.teacher.scale, model.teacher.scale)
@@ -404,14 +404,15 @@ def test_a_teacher_is_trained_on_verified_rows_alone() -> None:
 
 
 def test_without_rows_that_choose_its_epoch_there_is_no_teacher() -> None:
-    assert fitted(TAGS).model_.teacher is None
+    assert fitted(TAGS, teachers=2).model_.teacher is None
     table = table_of_tags(rows=200, verified=120)
-    assert fitted(table, teachers=0).model_.teacher is None
+    assert fitted(table, teachers=2).model_.teacher is not None
+    assert fitted(table).model_.teacher is None  # none by default on vectors
 
 
 def test_a_teacher_is_saved_with_its_model(tmp_path: Path) -> None:
     table = table_of_tags(rows=200, verified=120)
-    estimator = fitted(table)
+    estimator = fitted(table, teachers=2)
     estimator.save(tmp_path / "model")
     again = RobustClassifier.load(tmp_path / "model")
     assert again.model_.teacher is not None

@@ -44,6 +44,8 @@ ALPHA: Final = (2.0, 0.1)
 ALPHA_TAUGHT: Final = (8.0, 2.0)
 # A backbone's features say most things several times over.
 FEATURE_DROPOUT: Final = 0.5
+# On features that are worth something a few rows teach much; on pixels they teach little.
+TEACHERS: Final = 4
 
 
 class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -80,8 +82,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         pairwise: whether the CRF joins clean and noisy labels. Without, the auxiliary alone does.
         noisy_link: whether the network speaks of the noisy labels too (the paper's x–y link).
         teachers: networks, trained on the verified rows alone, whose mean joins the auxiliary,
-            where validation rows can choose their epochs and the backbone is not tuned; 0 for
-            none, as in the paper.
+            where validation rows can choose their epochs and the backbone is not tuned; by default
+            4 on a frozen backbone, and none, as in the paper, on vectors.
         start: where the CRF's weights start: "auxiliary", at its weights, or "zero", as in the
             paper.
         alpha_start: weight of the auxiliary in the posterior at the beginning; by default 8 where
@@ -152,7 +154,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         hidden: int = 0,
         pairwise: bool = True,
         noisy_link: bool = False,
-        teachers: int = 4,
+        teachers: int | None = None,
         start: str = "auxiliary",
         alpha_start: float | None = None,
         alpha_end: float | None = None,
@@ -541,7 +543,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             hidden=self.hidden,
             pairwise=self.pairwise,
             noisy_link=self.noisy_link,
-            teachers=self.teachers,
+            teachers=self._teachers(),
             start=self.start,
             hidden_layers=self._widths(),
             dropout=self.dropout,
@@ -553,11 +555,18 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _tuned(self) -> Tune:
         return "all" if self.input_kind != "vector" and self.tune == "all" else "head"
 
+    def _frozen(self) -> bool:
+        return self.input_kind != "vector" and self._tuned() == "head"
+
     def _input_dropout(self) -> float:
         if self.input_dropout is not None:
             return self.input_dropout
-        frozen = self.input_kind != "vector" and self._tuned() == "head"
-        return FEATURE_DROPOUT if frozen else 0.0
+        return FEATURE_DROPOUT if self._frozen() else 0.0
+
+    def _teachers(self) -> int:
+        if self.teachers is not None:
+            return self.teachers
+        return TEACHERS if self._frozen() else 0
 
     def _widths(self) -> tuple[int, ...]:
         if self.hidden_layers is None:

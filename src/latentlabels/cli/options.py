@@ -281,13 +281,14 @@ class ModelOptions:
         _option("Model", "--noisy-link/--no-noisy-link", help="Join input and noisy labels."),
     ] = DEFAULTS["noisy_link"]
     teachers: Annotated[
-        int,
+        int | None,
         _option(
             "Model",
             "--teachers",
             min=0,
             max=MOST_TEACHERS,
-            help="Networks, trained on the verified rows alone, that join the auxiliary.",
+            help="Networks of the verified rows alone that join the auxiliary, by default 4 on a "
+            "frozen backbone.",
         ),
     ] = DEFAULTS["teachers"]
     hidden_layers: Annotated[
