@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +41,7 @@ class LabelledImages:
     images: tuple[Path, ...] | NDArray[np.uint8]
     noisy: RowLabels
     clean: RowLabels
-    split: NDArray[np.str_]
+    split: NDArray[Any]
     verified: NDArray[np.bool_]
     noisy_names: Names
     clean_names: Names
@@ -98,7 +98,7 @@ def as_png(pixels: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def verified_rows(split: NDArray[np.str_], share: float, seed: int) -> NDArray[np.bool_]:
+def verified_rows(split: NDArray[Any], share: float, seed: int) -> NDArray[np.bool_]:
     """Which training rows may be verified: a share of them, chosen at random.
 
     A larger share verifies the rows of a smaller one too.
