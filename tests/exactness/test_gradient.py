@@ -94,8 +94,8 @@ class TestBrokenGradientsAreCaught:
         monkeypatch.setattr(
             objective,
             "posterior_mean",
-            lambda crf, fields, noisy, auxiliary, alpha, clean, verified: posterior_mean(
-                crf, fields, noisy, auxiliary, alpha, clean, ~verified
+            lambda crf, fields, noisy, auxiliary, alpha, clean, verified, seen: posterior_mean(
+                crf, fields, noisy, auxiliary, alpha, clean, ~verified, seen
             ),
         )
         self.assert_caught(ExactPhase(), verified=True)
