@@ -7,7 +7,6 @@ column's name to any of these, for several annotators or kinds of label side by 
 from __future__ import annotations
 
 import difflib
-import math
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array, hstack, issparse
 from sklearn.exceptions import DataConversionWarning
 
+from latentlabels.data.missing import is_missing
 from latentlabels.errors import LabelError
 from latentlabels.model.units import Bernoulli, Categorical, Joint, Units
 
@@ -259,7 +259,7 @@ def _numbers_of(frame: Any) -> NDArray[Any]:
 
 def _refuse_nested_indicator(cells: Sequence[Any]) -> None:
     """Lists such as [1, 0, 1] would be taken for the names 1 and 0, which nobody means."""
-    rows = [cell for cell in cells if not _is_missing(cell)]
+    rows = [cell for cell in cells if not is_missing(cell)]
     same = all(_is_cell_of_names(row) and len(row) == len(rows[0]) for row in rows)
     if (
         same
@@ -279,17 +279,8 @@ def _is_cell_of_names(cell: Any) -> bool:
     )
 
 
-def _is_missing(value: Any) -> bool:
-    """None, NaN, or what pandas writes for a missing value."""
-    return (
-        value is None
-        or type(value).__name__ == "NAType"
-        or (isinstance(value, float) and math.isnan(value))
-    )
-
-
 def _names_of(cell: Any, row: int) -> Cell:
-    if _is_missing(cell):
+    if is_missing(cell):
         return None
     if not _is_cell_of_names(cell):
         raise LabelError(
@@ -334,7 +325,7 @@ def _from_classes(classes: NDArray[Any]) -> Column:
                 "A class is a name or a whole number, got fractions."
             )
     cells: list[Cell] = [
-        None if _is_missing(value) else [plain_name(value)] for value in classes.tolist()
+        None if is_missing(value) else [plain_name(value)] for value in classes.tolist()
     ]
     return Column(cells, "classes")
 
@@ -342,7 +333,7 @@ def _from_classes(classes: NDArray[Any]) -> Column:
 def plain_name(name: Any) -> Name:
     """A name as a value that JSON keeps."""
     plain = name.item() if isinstance(name, np.generic) else name
-    if _is_missing(plain) or not isinstance(plain, str | int | float | bool):
+    if is_missing(plain) or not isinstance(plain, str | int | float | bool):
         raise LabelError(f"A label's name is a text or a number, got {plain!r}.")
     return plain
 
