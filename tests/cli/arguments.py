@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from latentlabels.cli import main
+
 ROWS = 120
 TRAINING, VALIDATION = 80, 100
 WORDS = {"cat": "kitty", "dog": "puppy", "sky": "blue"}
@@ -12,3 +16,14 @@ SMALL = (
 )
 COLUMNS = ("--input", "x", "--noisy", "tags", "--clean", "labels")
 PROTOCOL = ("--verified", "verified", "--split", "split", "--id", "key")
+
+
+def fails(said: pytest.CaptureFixture[str], arguments: list[str], code: int = 2) -> str:
+    """Run a command that fails, and give back its one line."""
+    assert main(arguments) == code
+    captured = said.readouterr()
+    assert captured.out == ""
+    line = captured.err.removesuffix("\n")
+    assert "\n" not in line
+    assert line.startswith("latentlabels: ")
+    return line.removeprefix("latentlabels: ")

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 from click import unstyle
 from safetensors import SafetensorError
-from tests.cli.arguments import COLUMNS, PROTOCOL, ROWS, SMALL
+from tests.cli.arguments import COLUMNS, PROTOCOL, ROWS, SMALL, fails
 
 from latentlabels import RobustClassifier
 from latentlabels.cli import app, main, run
@@ -38,17 +38,6 @@ def _no_training(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("training has begun")
 
     monkeypatch.setattr("latentlabels.fitting.train", trains)
-
-
-def fails(said: Said, arguments: list[str], code: int = 2) -> str:
-    """Run a command that fails, and give back its one line."""
-    assert main(arguments) == code
-    captured = said.readouterr()
-    assert captured.out == ""
-    line = captured.err.removesuffix("\n")
-    assert "\n" not in line
-    assert line.startswith("latentlabels: ")
-    return line.removeprefix("latentlabels: ")
 
 
 def changed(scenes: pa.Table, name: str, change: Callable[[list[Any]], None]) -> pa.Table:

@@ -17,6 +17,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from tests.cli.arguments import fails
 from tests.small_images import NAMES, pictures
 
 from latentlabels import RobustClassifier
@@ -114,17 +115,6 @@ def write(table: pa.Table, path: Path) -> Path:
     else:
         pa.parquet.write_table(table, path, row_group_size=10)
     return path
-
-
-def fails(said: Said, arguments: list[str], code: int = 2) -> str:
-    """Run a command that fails, and give back its one line."""
-    assert main(arguments) == code
-    captured = said.readouterr()
-    assert captured.out == ""
-    line = captured.err.removesuffix("\n")
-    assert "\n" not in line
-    assert line.startswith("latentlabels: ")
-    return line.removeprefix("latentlabels: ")
 
 
 def skipped(out: Path) -> dict[str, str]:
