@@ -84,6 +84,7 @@ def methods(arguments: argparse.Namespace) -> list[Method]:
             {**shared, "alpha_start": 0.0, "alpha_end": 0.0, "alpha_epochs": 0.0},
         ),
         Method("default, no teachers", "model", {**shared, "teachers": 0}),
+        Method("default, no students", "model", {**shared, "students": 0}),
         Method("default, W from zero", "model", {**shared, "start": "zero"}),
         Method("all labels clean", "all_clean", shared),
     ]

@@ -17,6 +17,7 @@ QUICK: dict[str, Any] = {
     "auxiliary": "regression",
     "hidden_layers": (8,),
     "epochs": 1,
+    "students": 0,
     "random_state": 0,
 }
 # For what holds of a model that has learnt.

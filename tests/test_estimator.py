@@ -6,8 +6,6 @@ test_scikit_learn.py.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -385,38 +383,3 @@ def test_a_label_that_fitting_did_not_see_is_no_error_in_a_score() -> None:
     truth = names_of(TAGS.truth, "abc")
     more = [[*cell, "rare"] for cell in truth]
     assert model.score(TAGS.x, more) == model.score(TAGS.x, truth)
-
-
-def test_a_teacher_is_trained_on_verified_rows_alone() -> None:
-    """Whatever the other rows' noisy labels say moves its prior and nothing else of it."""
-    table = table_of_tags(rows=200, verified=120)
-    model = fitted(table, teachers=3).model_
-    assert model.teacher is not None
-    assert not any(p.requires_grad for p in model.teacher.parameters())
-    other = replace(table, noisy=np.where(table.verified[:, None], table.noisy, 1 - table.noisy))
-    same = fitted(other, teachers=3).model_
-    assert same.teacher is not None
-    assert len(model.teacher.networks) == 3
-    for name, weight in model.teacher.networks.state_dict().items():
-        assert torch.equal(same.teacher.networks.state_dict()[name], weight), name
-    assert torch.equal(same.teacher.scale, model.teacher.scale)
-    assert not torch.equal(same.teacher.prior, model.teacher.prior)
-
-
-def test_without_rows_that_choose_its_epoch_there_is_no_teacher() -> None:
-    assert fitted(TAGS, teachers=2).model_.teacher is None
-    table = table_of_tags(rows=200, verified=120)
-    assert fitted(table, teachers=2).model_.teacher is not None
-    assert fitted(table).model_.teacher is None  # none by default on vectors
-
-
-def test_a_teacher_is_saved_with_its_model(tmp_path: Path) -> None:
-    table = table_of_tags(rows=200, verified=120)
-    estimator = fitted(table, teachers=2)
-    estimator.save(tmp_path / "model")
-    again = RobustClassifier.load(tmp_path / "model")
-    assert again.model_.teacher is not None
-    np.testing.assert_array_equal(
-        again.clean(table.x, table.noisy).probabilities,
-        estimator.clean(table.x, table.noisy).probabilities,
-    )

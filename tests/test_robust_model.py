@@ -12,7 +12,7 @@ from latentlabels.model.exact import exact_joint
 from latentlabels.model.pairwise import Potentials
 from latentlabels.model.posterior import posterior_logits
 from latentlabels.model.units import Bernoulli, Categorical, Joint, Units
-from latentlabels.robust_model import RobustModel, Teacher
+from latentlabels.robust_model import Committee, RobustModel, Teacher
 
 ROWS = 6
 every_model = pytest.mark.parametrize("model", EVERY_MODEL.values(), ids=EVERY_MODEL)
@@ -164,3 +164,18 @@ def test_a_teacher_joins_the_auxiliary_where_labels_are_cleaned(model: SmallMode
     seen = said - made.teacher.prior
     known = made.auxiliary.clean_logits(noisy)
     assert_close(made.clean_mean(x, noisy), model.clean.mean(known + seen))
+
+
+@every_model
+def test_students_predict_and_have_half_a_say_in_cleaning(model: SmallModel) -> None:
+    """The geometric mean of two distributions: the mean of their logits."""
+    made, x = robust(model, 2.0), torch.arange(ROWS)
+    noisy, _ = model.labels(ROWS)
+    alone = posterior_logits(made.crf, made.fields(x), noisy, made.auxiliary, 2.0)
+    other = GivenPotentials(model.potentials(ROWS)._replace(clean=-made.network(x).clean / 3))
+    made.students = Committee([made.network, other], model.clean.size)
+    made.students.bias.copy_(torch.linspace(-1, 1, model.clean.size))
+    said = made.network(x).clean / 3 + made.students.bias
+    assert_close(made.predict_mean(x, x), model.clean.mean(said))
+    wanted = model.clean.mean((alone[:, : model.clean.size] + said) / 2)
+    assert_close(made.clean_mean(x, noisy), wanted)

@@ -133,7 +133,7 @@ def test_the_files_are_safetensors_and_json(folder: Path) -> None:
     assert vocabulary == {"clean": [2, 3.5, "x"], "noisy": ["7", "ß", "ä"]}
     assert "ä" in (folder / "vocabulary.json").read_text(encoding="utf-8")
     assert load_file(folder / "model.safetensors")
-    assert json.loads((folder / "model.json").read_text(encoding="utf-8"))["schema"] == 2
+    assert json.loads((folder / "model.json").read_text(encoding="utf-8"))["schema"] == 3
     assert folder.stat().st_mode & 0o777 == 0o755
 
 
@@ -206,7 +206,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "has no model.safetensors"),
     "no description": (lambda f: (f / "model.json").unlink(), "has no model.json"),
     "no vocabulary": (lambda f: (f / "vocabulary.json").unlink(), "has no vocabulary.json"),
-    "another schema": (edited(schema=1), "is of schema 1, this version reads 2"),
+    "another schema": (edited(schema=2), "is of schema 2, this version reads 3"),
     "no schema": (edited(schema=None), "is of schema None"),
     "half a JSON": (overwritten("model.json", b'{"schema": 1,'), "JSONDecodeError"),
     "JSON of another shape": (overwritten("model.json", b"[1]"), "damaged"),

@@ -84,6 +84,9 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         teachers: networks, trained on the verified rows alone, whose mean joins the auxiliary,
             where validation rows can choose their epochs and the backbone is not tuned; by default
             4 on a frozen backbone, and none, as in the paper, on vectors.
+        students: networks that learn from the cleaned labels when the model is trained, whose mean
+            is p(ŷ | x) and has half a say in the cleaned labels; the paper has none, and a backbone
+            that is tuned has none.
         start: where the CRF's weights start: "auxiliary", at its weights, or "zero", as in the
             paper.
         alpha_start: weight of the auxiliary in the posterior at the beginning; by default 8 where
@@ -155,6 +158,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         pairwise: bool = True,
         noisy_link: bool = False,
         teachers: int | None = None,
+        students: int = 4,
         start: str = "auxiliary",
         alpha_start: float | None = None,
         alpha_end: float | None = None,
@@ -199,6 +203,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.pairwise = pairwise
         self.noisy_link = noisy_link
         self.teachers = teachers
+        self.students = students
         self.start = start
         self.alpha_start = alpha_start
         self.alpha_end = alpha_end
@@ -544,6 +549,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             pairwise=self.pairwise,
             noisy_link=self.noisy_link,
             teachers=self._teachers(),
+            students=self.students,
             start=self.start,
             hidden_layers=self._widths(),
             dropout=self.dropout,

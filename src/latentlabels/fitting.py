@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor, nn
+from torch import nn
 
 from latentlabels.auxiliary.choice import KINDS, AuxiliaryChoice, fit_auxiliary
 from latentlabels.auxiliary.pairs import Pairs
 from latentlabels.auxiliary.transition import given_transition, symmetric_transition
+from latentlabels.committees import distil, teach, validation_score
 from latentlabels.errors import LabelError
 from latentlabels.model.pairwise import PairwiseCRF
 from latentlabels.model.posterior import Auxiliary
@@ -20,15 +21,13 @@ from latentlabels.model.units import Categorical, Units
 from latentlabels.network.backbones import Standardise
 from latentlabels.network.encoders import Encoder, faster_dtype
 from latentlabels.network.examples import Vectors
-from latentlabels.robust_model import RobustModel, Teacher
-from latentlabels.store import Architecture, Tune, build_network, build_teacher
+from latentlabels.robust_model import Committee, RobustModel, Teacher
+from latentlabels.store import Architecture, Tune, build_committee, build_network
 from latentlabels.training.fit import History, own_randomness, train
-from latentlabels.training.rows import Rows, passes_for_as_many_updates
+from latentlabels.training.rows import Rows
 from latentlabels.training.settings import TrainingSettings
 
 ASSUMED_NOISE = 0.2
-SMALLEST_MEAN = 1e-6
-SCALES = torch.logspace(-1.5, 0.5, 81)
 TIMED_EXAMPLES = 16
 
 
@@ -45,6 +44,7 @@ class ModelSettings:
     dropout: float
     input_dropout: float = 0.0
     teachers: int = 0
+    students: int = 0
     tune: Tune = "head"
     precision: str = "float32"
 
@@ -120,8 +120,10 @@ def fit_model(
     if validation is not None and is_taught(rows, validation, settings):
         architecture = replace(architecture, teachers=settings.teachers)
         with own_randomness(training.seed):
-            teacher = build_teacher(architecture, clean.size, backbone)
-        _teach(teacher, rows, validation, auxiliary, training, progress=progress)
+            networks = build_committee(architecture, settings.teachers, clean.size, backbone)
+        teacher = Teacher(networks, clean.size)
+        _standardise(teacher, rows)
+        teach(teacher, rows, validation, auxiliary, training, progress=progress)
     model = RobustModel(
         network,
         crf,
@@ -132,6 +134,16 @@ def fit_model(
     )
     model.start_from_labels(rows.noisy_mean(), weights=settings.start == "auxiliary")
     history = train(model, rows, validation, training, progress=progress, checkpoints=checkpoints)
+    if settings.students and settings.tune == "head" and not rows.verified.all():
+        architecture = replace(architecture, students=settings.students)
+        with own_randomness(training.seed):
+            networks = build_committee(architecture, settings.students, clean.size, backbone)
+        students = Committee(networks, clean.size)
+        _standardise(students, rows)
+        distil(students, model, rows, validation, training, progress=progress)
+        model.students = students
+        if validation is not None:
+            history.validation = validation_score(students, validation, clean)
     return Fitted(model, architecture, choice, history)
 
 
@@ -151,58 +163,6 @@ def _standardise(network: nn.Module, rows: Rows) -> None:
         for module in network.modules():
             if isinstance(module, Standardise):
                 module.fit(torch.tensor(rows.x.values))
-
-
-def _teach(
-    teacher: Teacher,
-    rows: Rows,
-    validation: Rows,
-    auxiliary: Auxiliary,
-    training: TrainingSettings,
-    *,
-    progress: bool,
-) -> None:
-    """Train a teacher in place on the verified rows, by as many updates as the model will get."""
-    known = np.flatnonzero(rows.verified)
-    few = Rows(rows.x.take(known), rows.noisy[known], rows.clean[known], rows.verified[known])
-    longer = passes_for_as_many_updates(len(few), len(rows), training.batch_size)
-    _standardise(teacher, rows)
-    for number, network in enumerate(teacher.networks):
-        crf = PairwiseCRF(auxiliary.noisy, auxiliary.clean, pairwise=False)
-        plain = RobustModel(network, crf, auxiliary, alpha=0.0)
-        plain.start_from_labels(few.noisy_mean())
-        patient = replace(
-            training,
-            epochs=longer * training.epochs,
-            patience=longer * training.patience,
-            seed=(training.seed + number) % 2**32,
-        )
-        train(plain, few, validation, patient, progress=progress)
-        teacher.bias += crf.clean_bias.detach() / len(teacher.networks)
-    teacher.prior.copy_(_prior(rows, auxiliary))
-    teacher.scale.copy_(calibrated_scale(teacher, validation, auxiliary.clean))
-    teacher.requires_grad_(False)
-
-
-@torch.no_grad()
-def calibrated_scale(teacher: Teacher, validation: Rows, clean: Units) -> Tensor:
-    """The scale of the logits under which the validation rows' labels are most likely.
-
-    Source: Guo et al. (2017), whose temperature it is one over.
-    """
-    truth = torch.from_numpy(validation.clean.toarray()).float()
-    said = teacher.eval().logits(validation.x.batch(np.arange(len(validation))))
-    likely = torch.stack([clean.log_probability(scale * said, truth).sum() for scale in SCALES])
-    return SCALES[likely.argmax()]
-
-
-def _prior(rows: Rows, auxiliary: Auxiliary) -> Tensor:
-    """Natural parameters of p_aux(ŷ) = mean over rows of p_aux(ŷ | y), (clean,)."""
-    clean = auxiliary.clean
-    weight = auxiliary.weight[: clean.size].numpy()
-    logits = torch.from_numpy(rows.noisy.astype(np.float32) @ weight.T)
-    mean = clean.mean(logits + auxiliary.bias[: clean.size]).double().mean(0)
-    return clean.logits_of(mean.clamp(SMALLEST_MEAN, 1 - SMALLEST_MEAN)).float()
 
 
 def _inputs(rows: Rows, trained: Encoder | None) -> int:

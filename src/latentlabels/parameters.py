@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from latentlabels.errors import LatentLabelsError
-from latentlabels.store import MOST_SIZE, MOST_TEACHERS
+from latentlabels.store import MOST_NETWORKS, MOST_SIZE
 
 MOST_WORKERS: Final = 256
 """Processes that read; more would only stand in each other's way."""
@@ -48,7 +48,8 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     whole: dict[str, tuple[int, int]] = {
         "workers": (0, MOST_WORKERS),
         "image_size": (1, MOST_SIZE),
-        "teachers": (0, MOST_TEACHERS),
+        "teachers": (0, MOST_NETWORKS),
+        "students": (0, MOST_NETWORKS),
     }
     for name, (fewest, largest) in whole.items():
         value = parameters[name]

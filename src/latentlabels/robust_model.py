@@ -8,17 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from latentlabels.model.pairwise import Fields, PairwiseCRF, Potentials
-from latentlabels.model.posterior import Auxiliary, clean_posterior, require_same_units
+from latentlabels.model.posterior import Auxiliary, posterior_logits, require_same_units
 from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.sampling.prediction import PREDICTION, clean_marginals
 
 
-class Teacher(nn.Module):
-    """What networks that were trained on the verified rows alone say of an example, as evidence.
+class Committee(nn.Module):
+    """Networks that were trained on their own and speak of the clean labels with one voice.
 
-    They never saw the label of a row that is not verified. Beside an auxiliary, which never sees x,
-    they make Bayes' rule for p(ŷ | y, x): log p(ŷ | x) − log p(ŷ) joins log p_aux(ŷ | y). Few rows
-    make each network a matter of luck, and too sure: their logits are averaged and scaled.
+    Each is a matter of luck, and less so their mean.
 
     Args:
         networks: to potentials.
@@ -26,20 +24,37 @@ class Teacher(nn.Module):
     """
 
     bias: Tensor
-    scale: Tensor
-    prior: Tensor
 
     def __init__(self, networks: Sequence[nn.Module], clean: int) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self.register_buffer("bias", torch.zeros(clean))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The mean of their natural parameters of p(ŷ | x), (batch, clean)."""
+        said: list[Potentials] = [network(x) for network in self.networks]
+        return torch.stack([of.clean for of in said]).mean(0) + self.bias
+
+
+class Teacher(Committee):
+    """What networks that were trained on the verified rows alone say of an example, as evidence.
+
+    They never saw the label of a row that is not verified. Beside an auxiliary, which never sees x,
+    they make Bayes' rule for p(ŷ | y, x): log p(ŷ | x) − log p(ŷ) joins log p_aux(ŷ | y). Of few
+    rows they are too sure: their logits are scaled.
+    """
+
+    scale: Tensor
+    prior: Tensor
+
+    def __init__(self, networks: Sequence[nn.Module], clean: int) -> None:
+        super().__init__(networks, clean)
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("prior", torch.zeros(clean))
 
     def logits(self, x: Tensor) -> Tensor:
         """Natural parameters of p(ŷ | x), (batch, clean)."""
-        said: list[Potentials] = [network(x) for network in self.networks]
-        return self.scale * (torch.stack([of.clean for of in said]).mean(0) + self.bias)
+        return self.scale * super().logits(x)
 
     def forward(self, x: Tensor) -> Tensor:
         """log p(ŷ | x) − log p(ŷ) as natural parameters, (batch, clean)."""
@@ -55,6 +70,8 @@ class RobustModel(nn.Module):
         auxiliary: what is known of noisy → clean.
         alpha: weight of the auxiliary in the posterior.
         teacher: what joins the auxiliary, if anything does.
+        students: networks that learnt from q, if there are any: p(ŷ | x) is theirs, and q the mean,
+            in its logits, of what it was and of what they say.
         prediction: schedule of the chains that predict, where the model is too large to sum.
         seed: of those chains.
     """
@@ -67,6 +84,7 @@ class RobustModel(nn.Module):
         *,
         alpha: float,
         teacher: Teacher | None = None,
+        students: Committee | None = None,
         prediction: GibbsSchedule = PREDICTION,
         seed: int = 0,
     ) -> None:
@@ -77,6 +95,7 @@ class RobustModel(nn.Module):
         self.auxiliary = auxiliary
         self.alpha = alpha
         self.teacher = teacher
+        self.students = students
         self.prediction = prediction
         self.seed = seed
 
@@ -87,6 +106,8 @@ class RobustModel(nn.Module):
     @torch.no_grad()
     def predict_mean(self, x: Tensor, rows: Tensor) -> Tensor:
         """E[ŷ | x], (batch, clean); `rows` (batch,) key the random numbers."""
+        if self.students is not None:
+            return self.crf.clean.mean(self.students.logits(x))
         return clean_marginals(
             self.crf, self.fields(x), rows, schedule=self.prediction, seed=self.seed
         )
@@ -95,7 +116,12 @@ class RobustModel(nn.Module):
     def clean_mean(self, x: Tensor, noisy: Tensor) -> Tensor:
         """E_q[ŷ | x, y], the cleaned label, (batch, clean), for given labels (batch, noisy)."""
         seen = None if self.teacher is None else self.teacher(x)
-        return clean_posterior(self.crf, self.fields(x), noisy, self.auxiliary, self.alpha, seen)
+        fields = self.fields(x)
+        logits = posterior_logits(self.crf, fields, noisy, self.auxiliary, self.alpha, seen)
+        logits = logits[:, : self.crf.clean.size]
+        if self.students is not None:
+            logits = (logits + self.students.logits(x)) / 2
+        return self.crf.clean.mean(logits)
 
     @torch.no_grad()
     def start_from_labels(self, noisy_mean: Tensor, *, weights: bool = True) -> None:

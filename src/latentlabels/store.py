@@ -33,10 +33,11 @@ from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.network.backbones import own_backbone, vector_backbone
 from latentlabels.network.encoders import Encoder, EncoderSpec, build_encoder
 from latentlabels.network.potentials import PotentialNetwork
-from latentlabels.robust_model import RobustModel, Teacher
+from latentlabels.robust_model import Committee, RobustModel, Teacher
 
-SCHEMA = 2
-MOST_TEACHERS: Final = 100
+SCHEMA = 3
+MOST_NETWORKS: Final = 100
+"""Teachers or students at most."""
 PRECISIONS: Final = ("float32", "bfloat16")
 MOST_SIZE: Final = 4096
 """An image's height and width in pixels at most."""
@@ -65,6 +66,7 @@ class Architecture:
         precision: of a trained encoder's products, "float32" or "bfloat16".
         own_backbone: whether a module of the caller's stands in the place of the layers.
         teachers: networks of the verified rows alone that join the auxiliary.
+        students: networks that learnt from the cleaned labels.
     """
 
     inputs: int
@@ -82,6 +84,7 @@ class Architecture:
     precision: str = "float32"
     own_backbone: bool = False
     teachers: int = 0
+    students: int = 0
 
 
 @dataclass(frozen=True)
@@ -144,15 +147,12 @@ def build_network(
     )
 
 
-def build_teacher(
-    architecture: Architecture, clean: int, backbone: nn.Module | None = None
-) -> Teacher:
-    """An untrained teacher; its networks are of the model's shape, without the x–y link."""
+def build_committee(
+    architecture: Architecture, members: int, clean: int, backbone: nn.Module | None = None
+) -> list[PotentialNetwork]:
+    """Untrained networks of the model's shape, without the x–y link."""
     shape = replace(architecture, noisy_link=False)
-    networks = [
-        build_network(shape, clean, 0, backbone=backbone) for _ in range(architecture.teachers)
-    ]
-    return Teacher(networks, clean)
+    return [build_network(shape, clean, 0, backbone=backbone) for _ in range(members)]
 
 
 def save_model(stored: StoredModel, folder: Path) -> None:
@@ -302,8 +302,9 @@ def _restore(
         parts["encoder"] = _moved(_encoder_spec(parts["encoder"]), backbone, weights)
     architecture = Architecture(**parts)
     module = backbone if isinstance(backbone, nn.Module) else None
-    if not 0 <= architecture.teachers <= MOST_TEACHERS:
-        raise LatentLabelsError(f"teachers is from 0 to {MOST_TEACHERS}")
+    teachers, students = architecture.teachers, architecture.students
+    if not (0 <= teachers <= MOST_NETWORKS and 0 <= students <= MOST_NETWORKS):
+        raise LatentLabelsError(f"teachers and students are from 0 to {MOST_NETWORKS}")
     if architecture.tune not in ("head", "all"):
         raise LatentLabelsError(f"tune is head or all, got {architecture.tune!r}")
     if architecture.precision not in PRECISIONS:
@@ -326,6 +327,10 @@ def _restore(
     noisy_units, clean_units = noisy.units, clean.units
     _require_finite(tensors)
     latent = clean_units.size + architecture.auxiliary_hidden
+
+    def committee(members: int) -> list[PotentialNetwork]:
+        return build_committee(architecture, members, clean_units.size, module)
+
     model = RobustModel(
         build_network(architecture, clean_units.size, noisy_units.size, encoder, module),
         PairwiseCRF(noisy_units, clean_units, architecture.hidden, pairwise=architecture.pairwise),
@@ -337,9 +342,8 @@ def _restore(
             kind=architecture.auxiliary_kind,
         ),
         alpha=alpha,
-        teacher=build_teacher(architecture, clean_units.size, module)
-        if architecture.teachers
-        else None,
+        teacher=Teacher(committee(teachers), clean_units.size) if teachers else None,
+        students=Committee(committee(students), clean_units.size) if students else None,
         prediction=GibbsSchedule(**description["prediction"]),
         seed=seed,
     )

@@ -29,7 +29,6 @@ from latentlabels.errors import LabelError, LatentLabelsError
 from latentlabels.estimator import RobustClassifier
 from latentlabels.evaluation.metrics import score_name
 from latentlabels.store import as_json
-from latentlabels.training.module import VALIDATION_SCORE
 
 METRICS_SCHEMA = 1
 
@@ -139,7 +138,6 @@ def metrics_of(
         seed: of everything random.
     """
     history, choice, space = estimator.history_, estimator.auxiliary_choice_, estimator.clean_space_
-    score = history.epochs[history.best_epoch].get(VALIDATION_SCORE)
     test = rows.labelled_in("test")
     recovery = rows.labelled_in("train") & ~rows.verified
     skipped = np.zeros(len(rows), dtype=np.bool_)
@@ -175,7 +173,9 @@ def metrics_of(
             "added": sum(map(len, cleaned.added)),
             "removed": sum(map(len, cleaned.removed)),
         },
-        "validation": None if score is None else {score_name(space.units): number(score)},
+        "validation": None
+        if history.validation is None
+        else {score_name(space.units): number(history.validation)},
         "test": compared(space, taking(rows.clean, test), predicted),
         "recovery": compared(space, taking(rows.clean, recovery), cleaned.probabilities[recovery]),
     }

@@ -16,7 +16,7 @@ from latentlabels.data.cells import Kind
 from latentlabels.data.table import Format
 from latentlabels.estimator import RobustClassifier
 from latentlabels.parameters import MOST_WORKERS
-from latentlabels.store import MOST_SIZE, MOST_TEACHERS
+from latentlabels.store import MOST_NETWORKS, MOST_SIZE
 
 DEFAULTS: dict[str, Any] = {
     name: parameter.default
@@ -286,11 +286,21 @@ class ModelOptions:
             "Model",
             "--teachers",
             min=0,
-            max=MOST_TEACHERS,
+            max=MOST_NETWORKS,
             help="Networks of the verified rows alone that join the auxiliary, by default 4 on a "
             "frozen backbone.",
         ),
     ] = DEFAULTS["teachers"]
+    students: Annotated[
+        int,
+        _option(
+            "Model",
+            "--students",
+            min=0,
+            max=MOST_NETWORKS,
+            help="Networks that learn from the cleaned labels, and predict in the model's place.",
+        ),
+    ] = DEFAULTS["students"]
     hidden_layers: Annotated[
         str | None,
         _option(

@@ -117,6 +117,7 @@ class PaperConfiguration:
             "averaging": 0.0,
             "input_dropout": 0.0,
             "teachers": 0,
+            "students": 0,
         }
 
 

@@ -36,6 +36,7 @@ PLAIN: Final[Mapping[str, Any]] = {
     "hidden": 0,
     "noisy_link": False,
     "teachers": 0,
+    "students": 0,
 }
 """Arguments that make of `RobustClassifier` a plain classifier of the labels it may read."""
 
@@ -160,6 +161,7 @@ def paper_methods(hidden: int, settings: Mapping[str, Any]) -> list[Method]:
         "epochs": 11,
         "input_dropout": 0.0,
         "teachers": 0,
+        "students": 0,
         "averaging": 0.0,
     }
     linked = {**paper, "noisy_link": True}

@@ -41,11 +41,13 @@ class History:
         epochs: loss, alpha and, with validation rows, the validation score of every epoch.
         best_epoch: the epoch whose weights were kept, from 0.
         negative_phase: "exact" or "gibbs".
+        validation: the validation score of what was kept; None without validation rows.
     """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     negative_phase: str = "exact"
+    validation: float | None = None
 
 
 class _Recorder(Callback):
@@ -128,6 +130,7 @@ def train(
         module.load_state_dict(saved["state_dict"])
         _require_finite(model, settings)
         history.best_epoch = int(saved["epoch"])
+        history.validation = history.epochs[history.best_epoch].get(VALIDATION_SCORE)
     # α as it stood at the end of the epoch that was kept: q is the posterior those weights were
     # trained with.
     model.alpha = settings.alpha.at(history.best_epoch + 1)

@@ -1,0 +1,120 @@
+"""Committees: networks that are trained as plain classifiers before the model and after it.
+
+Teachers learn from the verified rows before it, students from its cleaned labels after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from latentlabels.evaluation.metrics import score
+from latentlabels.model.pairwise import PairwiseCRF
+from latentlabels.model.posterior import Auxiliary
+from latentlabels.model.units import Units
+from latentlabels.network.examples import in_batches
+from latentlabels.robust_model import Committee, RobustModel, Teacher
+from latentlabels.training.fit import train
+from latentlabels.training.rows import Rows, passes_for_as_many_updates
+from latentlabels.training.settings import TrainingSettings
+
+SMALLEST_MEAN = 1e-6
+SCALES = torch.logspace(-1.5, 0.5, 81)
+
+
+def teach(
+    teacher: Teacher,
+    rows: Rows,
+    validation: Rows,
+    auxiliary: Auxiliary,
+    training: TrainingSettings,
+    *,
+    progress: bool,
+) -> None:
+    """Train a teacher in place on the verified rows, by as many updates as the model will get."""
+    known = np.flatnonzero(rows.verified)
+    few = Rows(rows.x.take(known), rows.noisy[known], rows.clean[known], rows.verified[known])
+    longer = passes_for_as_many_updates(len(few), len(rows), training.batch_size)
+    patient = replace(
+        training, epochs=longer * training.epochs, patience=longer * training.patience
+    )
+    _train(teacher, few, validation, auxiliary, patient, progress=progress)
+    teacher.prior.copy_(_prior(rows, auxiliary))
+    teacher.scale.copy_(calibrated_scale(teacher, validation, auxiliary.clean))
+
+
+def distil(
+    students: Committee,
+    model: RobustModel,
+    rows: Rows,
+    validation: Rows | None,
+    training: TrainingSettings,
+    *,
+    progress: bool,
+) -> None:
+    """Train students in place on the cleaned labels of all rows, those of verified ones as given.
+
+    Source: Hinton et al. (2015), at temperature 1.
+    """
+    soft = np.empty(rows.clean.shape, dtype=np.float32)
+    examples = in_batches(rows.x, workers=0, progress=progress, doing="cleaning")
+    for batch, x in examples:
+        noisy = torch.from_numpy(rows.noisy[batch.numpy()].astype(np.float32).toarray())
+        soft[batch.numpy()] = model.clean_mean(x, noisy).numpy()
+    known = np.flatnonzero(rows.verified)
+    soft[known] = rows.clean[known].toarray()
+    cleaned = Rows(rows.x, rows.noisy, csr_array(soft), np.ones(len(rows), dtype=np.bool_))
+    _train(students, cleaned, validation, model.auxiliary, training, progress=progress)
+
+
+def _train(
+    committee: Committee,
+    rows: Rows,
+    validation: Rows | None,
+    auxiliary: Auxiliary,
+    training: TrainingSettings,
+    *,
+    progress: bool,
+) -> None:
+    """Train each network on its own, as a plain classifier of rows that are all verified."""
+    for number, network in enumerate(committee.networks):
+        crf = PairwiseCRF(auxiliary.noisy, auxiliary.clean, pairwise=False)
+        plain = RobustModel(network, crf, auxiliary, alpha=0.0)
+        plain.start_from_labels(rows.noisy_mean())
+        own = replace(training, seed=(training.seed + number) % 2**32)
+        train(plain, rows, validation, own, progress=progress)
+        committee.bias += crf.clean_bias.detach() / len(committee.networks)
+    committee.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def calibrated_scale(teacher: Teacher, validation: Rows, clean: Units) -> Tensor:
+    """The scale of the logits under which the validation rows' labels are most likely.
+
+    Source: Guo et al. (2017), whose temperature it is one over.
+    """
+    truth = torch.from_numpy(validation.clean.toarray()).float()
+    said = teacher.eval().logits(validation.x.batch(np.arange(len(validation))))
+    likely = torch.stack([clean.log_probability(scale * said, truth).sum() for scale in SCALES])
+    return SCALES[likely.argmax()]
+
+
+@torch.no_grad()
+def validation_score(students: Committee, validation: Rows, clean: Units) -> float:
+    """The score of what students say of the validation rows, from 0 to 1."""
+    examples = in_batches(validation.x, workers=0, progress=False, doing="")
+    said = torch.cat([students.logits(x) for _, x in examples])
+    return score(clean, validation.clean.toarray(), clean.mean(said).double().numpy())
+
+
+def _prior(rows: Rows, auxiliary: Auxiliary) -> Tensor:
+    """Natural parameters of p_aux(ŷ) = mean over rows of p_aux(ŷ | y), (clean,)."""
+    clean = auxiliary.clean
+    weight = auxiliary.weight[: clean.size].numpy()
+    logits = torch.from_numpy(rows.noisy.astype(np.float32) @ weight.T)
+    mean = clean.mean(logits + auxiliary.bias[: clean.size]).double().mean(0)
+    return clean.logits_of(mean.clamp(SMALLEST_MEAN, 1 - SMALLEST_MEAN)).float()
