@@ -37,7 +37,7 @@ from latentlabels.data.cells import label_cells
 from latentlabels.data.columns import column_of, flags, input_matrix, splits
 from latentlabels.data.digits import digit_scenes
 from latentlabels.data.table import read_table
-from latentlabels.estimator import FEATURE_DROPOUT, TEACHERS
+from latentlabels.estimator import FEATURE_DROPOUT, STUDENTS, TEACHERS
 from latentlabels.experiments.protocol import (
     Method,
     Outcome,
@@ -56,7 +56,7 @@ def methods(arguments: argparse.Namespace) -> list[Method]:
     shared: dict[str, Any] = {"chains": arguments.chains, "sweeps": arguments.sweeps}
     if arguments.backbone:
         # The features come as vectors here, and are treated as a frozen backbone's.
-        shared |= {"input_dropout": FEATURE_DROPOUT, "teachers": TEACHERS}
+        shared |= {"input_dropout": FEATURE_DROPOUT, "teachers": TEACHERS, "students": STUDENTS}
     kinds: list[dict[str, Any]] = [
         {"kind": "regression"},
         {"kind": "rbm", "hidden": 0},
@@ -73,7 +73,8 @@ def methods(arguments: argparse.Namespace) -> list[Method]:
             )
             for kind in kinds
         ),
-        Method("student of verified rows and regression", "student", shared),
+        Method("student of verified rows and regression", "student", {**shared, "students": 1}),
+        Method("four of these students", "student", {**shared, "students": 4}),
         *paper_methods(arguments.hidden, shared),
         Method("default configuration", "model", shared),
         Method("default, hidden units", "model", {**shared, "hidden": arguments.hidden}),

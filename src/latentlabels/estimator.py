@@ -46,6 +46,7 @@ ALPHA_TAUGHT: Final = (8.0, 2.0)
 FEATURE_DROPOUT: Final = 0.5
 # On features that are worth something a few rows teach much; on pixels they teach little.
 TEACHERS: Final = 4
+STUDENTS: Final = 4
 
 
 class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -85,8 +86,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             where validation rows can choose their epochs and the backbone is not tuned; by default
             4 on a frozen backbone, and none, as in the paper, on vectors.
         students: networks that learn from the cleaned labels when the model is trained, whose mean
-            is p(ŷ | x) and has half a say in the cleaned labels; the paper has none, and a backbone
-            that is tuned has none.
+            is p(ŷ | x) and has half a say in the cleaned labels; by default 4 on a frozen backbone,
+            and 1 on vectors. The paper has none, and a backbone that is tuned has none.
         start: where the CRF's weights start: "auxiliary", at its weights, or "zero", as in the
             paper.
         alpha_start: weight of the auxiliary in the posterior at the beginning; by default 8 where
@@ -158,7 +159,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         pairwise: bool = True,
         noisy_link: bool = False,
         teachers: int | None = None,
-        students: int = 4,
+        students: int | None = None,
         start: str = "auxiliary",
         alpha_start: float | None = None,
         alpha_end: float | None = None,
@@ -549,7 +550,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             pairwise=self.pairwise,
             noisy_link=self.noisy_link,
             teachers=self._teachers(),
-            students=self.students,
+            students=self._students(),
             start=self.start,
             hidden_layers=self._widths(),
             dropout=self.dropout,
@@ -573,6 +574,11 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.teachers is not None:
             return self.teachers
         return TEACHERS if self._frozen() else 0
+
+    def _students(self) -> int:
+        if self.students is not None:
+            return self.students
+        return STUDENTS if self._frozen() else 1
 
     def _widths(self) -> tuple[int, ...]:
         if self.hidden_layers is None:

@@ -53,7 +53,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     }
     for name, (fewest, largest) in whole.items():
         value = parameters[name]
-        if value is None and name in ("image_size", "teachers"):
+        if value is None and name in ("image_size", "teachers", "students"):
             continue
         if not _is_whole(value) or not fewest <= value <= largest:
             raise LatentLabelsError(

@@ -12,7 +12,7 @@ WORDS = {"cat": "kitty", "dog": "puppy", "sky": "blue"}
 # A model that is trained within a second or two.
 SMALL = (
     *("--epochs", "2", "--chains", "5", "--sweeps", "5", "--hidden-layers", "8"),
-    *("--auxiliary", "regression"),
+    *("--auxiliary", "regression", "--students", "1"),
 )
 COLUMNS = ("--input", "x", "--noisy", "tags", "--clean", "labels")
 PROTOCOL = ("--verified", "verified", "--split", "split", "--id", "key")

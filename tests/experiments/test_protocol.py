@@ -29,7 +29,7 @@ from latentlabels.experiments.student import fused_probabilities
 from latentlabels.experiments.task import Task
 
 ROWS, LABELS = 120, ("cat", "dog", "owl")
-SETTINGS = {name: value for name, value in QUICK.items() if name != "random_state"}
+SETTINGS = {name: QUICK[name] for name in QUICK.keys() - {"random_state", "students"}}
 TABLE = table_of_tags(rows=ROWS)
 SPLIT = np.array(["train"] * 60 + ["validation"] * 30 + ["test"] * 30)
 TRAIN, VALIDATION, TEST = SPLIT == "train", SPLIT == "validation", SPLIT == "test"
@@ -87,9 +87,13 @@ def test_a_model_is_the_same_whatever_it_may_not_read(role: Role, run: Any) -> N
     assert (other.test, other.recovery) != (outcome.test, outcome.recovery)
 
 
-def test_a_student_says_what_network_and_regression_say_together(run: Any) -> None:
+@pytest.mark.parametrize("networks", [1, 3])
+def test_a_student_says_what_network_and_regression_say_together(networks: int) -> None:
     """Its odds are the network's times the regression's over the prior's, of every label."""
-    outcome, student = run("student")
+    outcome, student = ran("student", students=networks)
+    assert outcome.test == pytest.approx(
+        student.score(TASK.x[TEST], TASK.clean_of(TASK.rows("test")))
+    )
     rows = np.flatnonzero(UNVERIFIED)
     fused = fused_probabilities(student, TASK.x[rows], TASK.noisy_of(rows))
     states = torch.from_numpy(TABLE.noisy[rows]).float()

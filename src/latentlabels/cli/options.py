@@ -292,13 +292,14 @@ class ModelOptions:
         ),
     ] = DEFAULTS["teachers"]
     students: Annotated[
-        int,
+        int | None,
         _option(
             "Model",
             "--students",
             min=0,
             max=MOST_NETWORKS,
-            help="Networks that learn from the cleaned labels, and predict in the model's place.",
+            help="Networks that learn from the cleaned labels, and predict in the model's place; "
+            "by default 4 on a frozen backbone, 1 elsewhere.",
         ),
     ] = DEFAULTS["students"]
     hidden_layers: Annotated[

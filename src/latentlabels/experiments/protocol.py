@@ -69,7 +69,8 @@ class Method:
         role: "model", or the labels that a plain classifier is trained on ("verified_only",
             "mapped", "all_clean"), or "student", one that learns from what a network and the
             regression say together, or "auxiliary".
-        settings: arguments of `RobustClassifier`, or the auxiliary's kind and hidden units.
+        settings: arguments of `RobustClassifier`, or the auxiliary's kind and hidden units. A
+            student is one network, unless `students` says how many it is the mean of.
     """
 
     name: str
@@ -111,7 +112,8 @@ def run_method(task: Task, method: Method, seed: int) -> tuple[Outcome, RobustCl
     classifier.fit(task.x[train], task.noisy_of(train), labels, validation=task.validation())
     if method.role == "student":
         plain = RobustClassifier(**{**method.settings, **PLAIN})
-        classifier = student_of(classifier, task, plain, seed)
+        networks = method.settings.get("students", 1)
+        classifier = student_of(classifier, task, plain, seed, networks=networks)
     seconds = time.perf_counter() - started
     test = task.rows("test")
     return Outcome(

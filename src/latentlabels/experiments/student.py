@@ -6,7 +6,8 @@ the noisy labels mean, and both know the labels' frequencies, which are taken of
     fused logits = network's + regression's − prior's
 
 They are the soft labels of the rows that are not verified. A second network, the student, is
-trained on them. Its cleaned labels are its own logits, fused in the same way.
+trained on them, or several, of which the mean of the logits counts. Its cleaned labels are its own
+logits, fused in the same way.
 """
 
 from __future__ import annotations
@@ -25,11 +26,17 @@ from latentlabels.estimator import RobustClassifier
 from latentlabels.experiments.task import Cells, Task
 from latentlabels.fitting import fit_model
 from latentlabels.network.examples import Vectors, in_batches
+from latentlabels.robust_model import Committee
 from latentlabels.training.rows import Rows
 
 
 def student_of(
-    teacher: RobustClassifier, task: Task, settings: RobustClassifier, seed: int
+    teacher: RobustClassifier,
+    task: Task,
+    settings: RobustClassifier,
+    seed: int,
+    *,
+    networks: int = 1,
 ) -> RobustClassifier:
     """Train a student on all training rows.
 
@@ -38,6 +45,7 @@ def student_of(
         task: the table.
         settings: an unfitted plain classifier, for its network and its training.
         seed: of training.
+        networks: how many the student is the mean of.
 
     Returns:
         The student, with the teacher's regression for `fused_probabilities`.
@@ -55,16 +63,24 @@ def student_of(
     nothing = csr_array((len(held), states.shape[1]), dtype="float32")
     validation = Rows(Vectors(task.x[held]), nothing, chosen, np.ones(len(held), dtype=bool))
     settings.set_params(random_state=seed)
-    fitted = fit_model(
-        rows,
-        validation,
-        noisy.units,
-        clean.units,
-        replace(settings.model_settings(), auxiliary=teacher.model_.auxiliary),
-        settings.training_settings(seed),
-    )
+    shape = replace(settings.model_settings(), auxiliary=teacher.model_.auxiliary)
+    members = [
+        fit_model(
+            rows,
+            validation,
+            noisy.units,
+            clean.units,
+            shape,
+            settings.training_settings((seed + number) % 2**32),
+        )
+        for number in range(networks)
+    ]
     student = copy.copy(teacher)
-    student.model_, student.history_ = fitted.model, fitted.history
+    student.model_, student.history_ = members[0].model, members[0].history
+    if networks > 1:
+        committee = Committee([member.model.network for member in members], clean.units.size)
+        committee.bias += torch.stack([m.model.crf.clean_bias.detach() for m in members]).mean(0)
+        student.model_.students = committee
     return student
 
 
@@ -77,7 +93,7 @@ def fused_probabilities(
     states = torch.from_numpy(encode(read_columns(noisy), space, unknown="ignore").toarray())
     known = model.auxiliary.clean_logits(states)
     seen: list[Tensor] = [
-        model.fields(batch).latent
+        model.fields(batch).latent if model.students is None else model.students.logits(batch)
         for _, batch in in_batches(Vectors(x), workers=0, progress=False, doing="")
     ]
     units = classifier.clean_space_.units
