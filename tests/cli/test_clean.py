@@ -85,7 +85,7 @@ def test_metrics_say_what_happened(cleaned_run: Path, scenes: pa.Table) -> None:
     assert metrics["auxiliary"] == {"kind": "regression", "held_out_loss": {}}
     assert metrics["negative_phase"] == "exact"
     assert len(metrics["history"]) == 2
-    assert metrics["history"][metrics["best_epoch"]]["validation"] == metrics["validation"]["map"]
+    assert all(0 <= epoch["validation"] <= 1 for epoch in metrics["history"])
     assert metrics["changes"]["added"] == sum(map(len, cleaned.column("added").to_pylist()))
     assert metrics["changes"]["removed"] == 0
     assert metrics["changes"]["rows"] == sum(map(bool, cleaned.column("added").to_pylist()))
@@ -103,8 +103,12 @@ def test_scores_are_those_of_the_rows_nobody_read(cleaned_run: Path, scenes: pa.
         "rows": len(hidden),
     }
     model = RobustClassifier.load(cleaned_run / "model")
-    test = np.arange(VALIDATION, ROWS)
     x = np.array(scenes["x"].to_pylist(), np.float32)
+    held = np.arange(TRAINING, VALIDATION)
+    assert metrics["validation"] == {
+        "map": pytest.approx(mean_average_precision(truth[held], model.predict_proba(x[held])))
+    }
+    test = np.arange(VALIDATION, ROWS)
     assert metrics["test"] == {
         "map": pytest.approx(mean_average_precision(truth[test], model.predict_proba(x[test]))),
         "rows": len(test),

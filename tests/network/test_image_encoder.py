@@ -214,7 +214,6 @@ def test_weights_that_cannot_be_had_offline_may_come_from_a_file(
     def refused(*_: object, **__: object) -> None:
         raise OSError("Offline, and not in the cache.\nMore lines.")
 
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("timm.models._hub.hf_hub_download", refused)
     with pytest.raises(BackboneError) as caught:
         build_encoder(EncoderSpec("image", name))
