@@ -43,7 +43,7 @@ def teach(
         training, epochs=longer * training.epochs, patience=longer * training.patience
     )
     _train(teacher, few, validation, auxiliary, patient, progress=progress)
-    teacher.prior.copy_(_prior(rows, auxiliary))
+    teacher.prior.copy_(prior_logits(rows.noisy, auxiliary))
     teacher.scale.copy_(calibrated_scale(teacher, validation, auxiliary.clean))
 
 
@@ -111,10 +111,17 @@ def validation_score(students: Committee, validation: Rows, clean: Units) -> flo
     return score(clean, validation.clean.toarray(), clean.mean(said).double().numpy())
 
 
-def _prior(rows: Rows, auxiliary: Auxiliary) -> Tensor:
-    """Natural parameters of p_aux(ŷ) = mean over rows of p_aux(ŷ | y), (clean,)."""
+def prior_logits(noisy: csr_array, auxiliary: Auxiliary) -> Tensor:
+    """Natural parameters of p_aux(ŷ) = mean over rows of p_aux(ŷ | y), (clean,).
+
+    What the auxiliary would say of no row in particular.
+
+    Args:
+        noisy: given labels, sparse (rows, noisy).
+        auxiliary: what is known of noisy → clean.
+    """
     clean = auxiliary.clean
     weight = auxiliary.weight[: clean.size].numpy()
-    logits = torch.from_numpy(rows.noisy.astype(np.float32) @ weight.T)
+    logits = torch.from_numpy(noisy.astype(np.float32) @ weight.T)
     mean = clean.mean(logits + auxiliary.bias[: clean.size]).double().mean(0)
     return clean.logits_of(mean.clamp(SMALLEST_MEAN, 1 - SMALLEST_MEAN)).float()

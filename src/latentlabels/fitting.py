@@ -21,6 +21,7 @@ from latentlabels.model.units import Categorical, Units
 from latentlabels.network.backbones import Standardise
 from latentlabels.network.encoders import Encoder, faster_dtype
 from latentlabels.network.examples import Vectors
+from latentlabels.network.potentials import PotentialNetwork
 from latentlabels.robust_model import Committee, RobustModel, Teacher
 from latentlabels.store import Architecture, Tune, build_committee, build_network
 from latentlabels.training.fit import History, own_randomness, train
@@ -116,13 +117,19 @@ def fit_model(
     with own_randomness(training.seed):
         network = build_network(architecture, clean.size, noisy.size, encoder, backbone)
     _standardise(network, rows)
+
+    def members(count: int) -> list[PotentialNetwork]:
+        with own_randomness(training.seed):
+            networks = build_committee(architecture, count, clean.size, backbone)
+        for one in networks:
+            for new, fitted in zip(_standards(one), _standards(network), strict=True):
+                new.load_state_dict(fitted.state_dict())
+        return networks
+
     teacher = None
     if validation is not None and is_taught(rows, validation, settings):
         architecture = replace(architecture, teachers=settings.teachers)
-        with own_randomness(training.seed):
-            networks = build_committee(architecture, settings.teachers, clean.size, backbone)
-        teacher = Teacher(networks, clean.size)
-        _standardise(teacher, rows)
+        teacher = Teacher(members(settings.teachers), clean.size)
         teach(teacher, rows, validation, auxiliary, training, progress=progress)
     model = RobustModel(
         network,
@@ -136,10 +143,7 @@ def fit_model(
     history = train(model, rows, validation, training, progress=progress, checkpoints=checkpoints)
     if settings.students and settings.tune == "head" and not rows.verified.all():
         architecture = replace(architecture, students=settings.students)
-        with own_randomness(training.seed):
-            networks = build_committee(architecture, settings.students, clean.size, backbone)
-        students = Committee(networks, clean.size)
-        _standardise(students, rows)
+        students = Committee(members(settings.students), clean.size)
         distil(students, model, rows, validation, training, progress=progress)
         model.students = students
         if validation is not None:
@@ -160,9 +164,12 @@ def is_taught(rows: Rows, validation: Rows | None, settings: ModelSettings) -> b
 
 def _standardise(network: nn.Module, rows: Rows) -> None:
     if isinstance(rows.x, Vectors):
-        for module in network.modules():
-            if isinstance(module, Standardise):
-                module.fit(torch.tensor(rows.x.values))
+        for module in _standards(network):
+            module.fit(torch.tensor(rows.x.values))
+
+
+def _standards(network: nn.Module) -> list[Standardise]:
+    return [module for module in network.modules() if isinstance(module, Standardise)]
 
 
 def _inputs(rows: Rows, trained: Encoder | None) -> int:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from latentlabels.committees import prior_logits
 from latentlabels.data.labels import encode, read_columns
 from latentlabels.estimator import RobustClassifier
 from latentlabels.experiments.task import Cells, Task
@@ -90,14 +91,13 @@ def fused_probabilities(
 ) -> NDArray[np.float32]:
     """What a plain classifier's network and its regression say together, (rows, clean)."""
     model, space = classifier.model_, classifier.noisy_space_
-    states = torch.from_numpy(encode(read_columns(noisy), space, unknown="ignore").toarray())
-    known = model.auxiliary.clean_logits(states)
+    states = encode(read_columns(noisy), space, unknown="ignore")
+    known = model.auxiliary.clean_logits(torch.from_numpy(states.toarray()))
+    prior = prior_logits(states, model.auxiliary)
     seen: list[Tensor] = [
         model.fields(batch).latent if model.students is None else model.students.logits(batch)
         for _, batch in in_batches(Vectors(x), workers=0, progress=False, doing="")
     ]
     units = classifier.clean_space_.units
-    # p(ŷ) = mean over rows of p(ŷ | y): what the regression would say of no row in particular.
-    prior = units.logits_of(units.mean(known).mean(0).clamp(1e-6, 1 - 1e-6))
     fused: NDArray[np.float32] = units.mean(torch.cat(seen) + known - prior).numpy()
     return fused
