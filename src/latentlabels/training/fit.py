@@ -28,7 +28,7 @@ from latentlabels.model.marginal import is_tractable
 from latentlabels.network.examples import ENCODED, VECTORS, Vectors, plainly, split
 from latentlabels.objective import ExactPhase, NegativePhase, PersistentGibbs
 from latentlabels.robust_model import RobustModel
-from latentlabels.training.module import VALIDATION_SCORE, RobustModule
+from latentlabels.training.module import VALIDATION_SCORE, RobustModule, ScoredModule
 from latentlabels.training.rows import Batch, Draw, MixedBatches, Rows
 from latentlabels.training.settings import TrainingSettings
 
@@ -87,7 +87,6 @@ def train(
         LatentLabelsError: training has diverged.
     """
     exact = is_tractable(model.crf)
-    history = History(negative_phase="exact" if exact else "gibbs")
     phase: NegativePhase = ExactPhase()
     if not exact:
         phase = PersistentGibbs(
@@ -100,6 +99,30 @@ def train(
     # Lightning keeps the mode it finds, and a module may come in that of evaluation.
     seen = _seen_by_teacher(model, rows)
     module = RobustModule(model.train(), phase, settings, seen)
+    history = fit_module(module, rows, validation, progress=progress, checkpoints=checkpoints)
+    history.negative_phase = "exact" if exact else "gibbs"
+    # α as it stood at the end of the epoch that was kept: q is the posterior those weights were
+    # trained with.
+    model.alpha = settings.alpha.at(history.best_epoch + 1)
+    return history
+
+
+def fit_module(
+    module: ScoredModule,
+    rows: Rows,
+    validation: Rows | None,
+    *,
+    progress: bool = False,
+    checkpoints: Path | None = None,
+) -> History:
+    """Train any module in place, and leave it with the best weights, for evaluation.
+
+    The arguments are those of `train`.
+
+    Raises:
+        LatentLabelsError: training has diverged.
+    """
+    settings, history = module.settings, History()
     batches = MixedBatches(
         rows.verified, settings.batch_size, settings.verified_share, settings.seed
     )
@@ -128,13 +151,10 @@ def train(
             )
         saved = torch.load(best.best_model_path, weights_only=True)
         module.load_state_dict(saved["state_dict"])
-        _require_finite(model, settings)
+        _require_finite(module)
         history.best_epoch = int(saved["epoch"])
         history.validation = history.epochs[history.best_epoch].get(VALIDATION_SCORE)
-    # α as it stood at the end of the epoch that was kept: q is the posterior those weights were
-    # trained with.
-    model.alpha = settings.alpha.at(history.best_epoch + 1)
-    model.eval()
+    module.eval()
     return history
 
 
@@ -148,11 +168,12 @@ def _seen_by_teacher(model: RobustModel, rows: Rows) -> Tensor | None:
     return torch.cat(parts)
 
 
-def _require_finite(model: RobustModel, settings: TrainingSettings) -> None:
-    if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
+def _require_finite(module: ScoredModule) -> None:
+    if not all(torch.isfinite(parameter).all() for parameter in module.parameters()):
+        rates = module.settings
         raise LatentLabelsError(
             "Training has diverged: a weight is NaN or infinite. Lower learning_rate "
-            f"({settings.learning_rate:g}) or crf_learning_rate ({settings.crf_learning_rate:g})."
+            f"({rates.learning_rate:g}) or crf_learning_rate ({rates.crf_learning_rate:g})."
         )
 
 
@@ -185,7 +206,7 @@ def _trainer(settings: TrainingSettings, callbacks: list[Callback], *, progress:
 
 def _fit(
     trainer: L.Trainer,
-    module: RobustModule,
+    module: ScoredModule,
     training: DataLoader[Batch],
     validation: DataLoader[Batch] | None,
 ) -> None:

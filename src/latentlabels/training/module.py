@@ -1,6 +1,8 @@
-"""The Lightning module: it wires model, loss and optimiser."""
+"""The Lightning modules: they wire model, loss and optimiser."""
 
 from __future__ import annotations
+
+from abc import abstractmethod
 
 import lightning as L
 import numpy as np
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 
 from latentlabels.evaluation.metrics import score
 from latentlabels.model.pairwise import Potentials
+from latentlabels.model.units import Units
 from latentlabels.network.potentials import encoder_in
 from latentlabels.objective import NegativePhase, PersistentGibbs, RobustLoss
 from latentlabels.robust_model import RobustModel
@@ -18,7 +21,43 @@ from latentlabels.training.settings import TrainingSettings
 VALIDATION_SCORE = "validation"
 
 
-class RobustModule(L.LightningModule):
+class ScoredModule(L.LightningModule):
+    """A module whose predictions of the validation rows are scored after every epoch.
+
+    Args:
+        clean: the units of the clean labels.
+        settings: how to train.
+    """
+
+    def __init__(self, clean: Units, settings: TrainingSettings) -> None:
+        super().__init__()
+        self.clean = clean
+        self.settings = settings
+        self._validated: list[tuple[Tensor, Tensor]] = []
+
+    @abstractmethod
+    def predicted(self, batch: Batch) -> Tensor:
+        """E[ŷ | x] of a batch, (batch, clean)."""
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, _index: int) -> Batch:
+        """Move a batch, whose fields are all tensors."""
+        return Batch(*(part.to(device) for part in batch))
+
+    def validation_step(self, batch: Batch, _index: int) -> None:
+        """Predict, and keep the predictions for the epoch's score."""
+        self._validated.append((batch.clean, self.predicted(batch)))
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the predictions of all validation rows at once."""
+        clean, predicted = (
+            torch.cat(parts).cpu().numpy().astype(np.float64)
+            for parts in zip(*self._validated, strict=True)
+        )
+        self._validated.clear()
+        self.log(VALIDATION_SCORE, score(self.clean, clean, predicted), prog_bar=True)
+
+
+class RobustModule(ScoredModule):
     """Trains a `RobustModel` with the robust loss.
 
     Args:
@@ -35,12 +74,14 @@ class RobustModule(L.LightningModule):
         settings: TrainingSettings,
         seen: Tensor | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(model.crf.clean, settings)
         self.model = model
         self.loss = RobustLoss(model.crf, model.auxiliary, negative_phase)
-        self.settings = settings
         self.seen = seen
-        self._validated: list[tuple[Tensor, Tensor]] = []
+
+    def predicted(self, batch: Batch) -> Tensor:
+        """E[ŷ | x] of a batch, (batch, clean)."""
+        return self.model.predict_mean(batch.x, batch.rows)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam with weight decay, and step sizes of their own for an encoder and for the CRF."""
@@ -73,10 +114,6 @@ class RobustModule(L.LightningModule):
     def _encoder_parameters(self) -> list[nn.Parameter]:
         encoder = encoder_in(self.model.network)
         return [] if encoder is None else [p for p in encoder.parameters() if p.requires_grad]
-
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, _index: int) -> Batch:
-        """Move a batch, whose fields are all tensors."""
-        return Batch(*(part.to(device) for part in batch))
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The robust loss of a batch, with α as it stands at this point of training."""
@@ -112,17 +149,3 @@ class RobustModule(L.LightningModule):
         potentials: Potentials = self.model.network(x)
         self.model.network.train()
         return potentials
-
-    def validation_step(self, batch: Batch, _index: int) -> None:
-        """Predict, and keep the predictions for the epoch's score."""
-        self._validated.append((batch.clean, self.model.predict_mean(batch.x, batch.rows)))
-
-    def on_validation_epoch_end(self) -> None:
-        """Score p(ŷ | x) on all validation rows at once."""
-        clean, predicted = (
-            torch.cat(parts).cpu().numpy().astype(np.float64)
-            for parts in zip(*self._validated, strict=True)
-        )
-        self._validated.clear()
-        value = score(self.model.crf.clean, clean, predicted)
-        self.log(VALIDATION_SCORE, value, prog_bar=True)
