@@ -1,0 +1,16 @@
+"""Methods from the literature, each in a file of its own, behind one interface."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from latentlabels.baselines.bootstrapping import Bootstrapping
+from latentlabels.baselines.plain import CrossEntropy
+from latentlabels.baselines.problem import Baseline
+
+BASELINES: Final[dict[str, Baseline]] = {
+    "cross-entropy": CrossEntropy(),
+    "bootstrap-soft": Bootstrapping("soft"),
+    "bootstrap-hard": Bootstrapping("hard"),
+}
+"""Every method by its key."""
