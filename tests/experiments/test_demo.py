@@ -15,7 +15,7 @@ from latentlabels import RobustClassifier
 from latentlabels.data.digits import digit_scenes
 from latentlabels.experiments import demo
 from latentlabels.experiments.demo import LEFT, METHODS, run_demo, scenes_task
-from latentlabels.experiments.protocol import Method, Role, run_method
+from latentlabels.experiments.protocol import Method, run_method
 
 Ran = tuple[Path, dict[str, dict[str, float]]]
 
@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 @pytest.mark.parametrize("role", METHODS)
-def test_each_score_is_that_of_its_method(role: Role, run: Ran) -> None:
+def test_each_score_is_that_of_its_method(role: str, run: Ran) -> None:
     task = scenes_task(digit_scenes(ROWS, seed=1))
     outcome, _ = run_method(task, Method("", role, SETTINGS), seed=1)
     assert outcome.test is not None

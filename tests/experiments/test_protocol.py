@@ -18,7 +18,6 @@ from latentlabels.auxiliary.pairs import Pairs
 from latentlabels.experiments import protocol
 from latentlabels.experiments.protocol import (
     Method,
-    Role,
     mapped_by_name,
     names_in_common,
     paper_methods,
@@ -53,15 +52,15 @@ def with_wrong_labels(rows: np.ndarray) -> Task:
     return replace(TASK, clean=clean)
 
 
-def ran(role: Role, task: Task = TASK, **settings: Any) -> tuple[Any, RobustClassifier]:
+def ran(role: str, task: Task = TASK, **settings: Any) -> tuple[Any, RobustClassifier]:
     outcome, classifier = run_method(task, Method("", role, {**SETTINGS, **settings}), seed=0)
     assert classifier is not None
     return outcome, classifier
 
 
 @pytest.fixture(scope="module")
-def run() -> Callable[[Role], tuple[Any, RobustClassifier]]:
-    done: dict[Role, tuple[Any, RobustClassifier]] = {}
+def run() -> Callable[[str], tuple[Any, RobustClassifier]]:
+    done: dict[str, tuple[Any, RobustClassifier]] = {}
     return lambda role: done.setdefault(role, ran(role)) if role not in done else done[role]
 
 
@@ -77,7 +76,7 @@ def test_a_task_hands_over_its_parts() -> None:
 
 
 @pytest.mark.parametrize("role", ["model", "verified_only", "mapped", "student"])
-def test_a_model_is_the_same_whatever_it_may_not_read(role: Role, run: Any) -> None:
+def test_a_model_is_the_same_whatever_it_may_not_read(role: str, run: Any) -> None:
     """Clean labels of unverified training rows and of test rows move scores and nothing else."""
     outcome, classifier = run(role)
     other, same = ran(role, with_wrong_labels(UNVERIFIED | TEST))

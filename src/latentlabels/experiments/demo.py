@@ -17,7 +17,6 @@ from latentlabels.estimator import RobustClassifier
 from latentlabels.experiments.protocol import (
     Method,
     Outcome,
-    Role,
     recovery_of_auxiliary,
     run_method,
 )
@@ -25,7 +24,7 @@ from latentlabels.experiments.task import Task
 from latentlabels.report.gallery import gallery_row, save_gallery
 from latentlabels.results import cleaned_table, staged, write_json, write_model
 
-METHODS: dict[Role, str] = {
+METHODS: dict[str, str] = {
     "verified_only": "verified rows only",
     "mapped": "noisy names that are clean ones",
     "model": "latentlabels",

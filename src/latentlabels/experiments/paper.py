@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from latentlabels.errors import LatentLabelsError
-from latentlabels.experiments.protocol import Role
 
 Measure: TypeAlias = Literal["prediction", "recovery"]
 
@@ -190,7 +189,7 @@ class TableRow:
 
     key: str
     name: str
-    role: Role | None
+    role: str | None
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 
 from latentlabels.auxiliary.choice import fit_auxiliary
 from latentlabels.auxiliary.pairs import Pairs
+from latentlabels.baselines import BASELINES
 from latentlabels.data.labels import LabelSpace, encode, read_columns
 from latentlabels.estimator import RobustClassifier
+from latentlabels.evaluation.calibration import brier_score, calibration_error
 from latentlabels.evaluation.metrics import score
+from latentlabels.experiments.problems import problem_of
 from latentlabels.experiments.student import fused_probabilities, student_of
 from latentlabels.experiments.task import Cells, Task
 from latentlabels.training.rows import passes_for_as_many_updates
-
-Role = Literal["model", "verified_only", "mapped", "student", "all_clean", "auxiliary"]
-
 
 PLAIN: Final[Mapping[str, Any]] = {
     "pairwise": False,
@@ -39,6 +39,8 @@ PLAIN: Final[Mapping[str, Any]] = {
     "students": 0,
 }
 """Arguments that make of `RobustClassifier` a plain classifier of the labels it may read."""
+
+NO_RECOVERY: Final[Mapping[str, Any]] = {"recovery": None, "calibration_error": None, "brier": None}
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,18 @@ class Outcome:
             trained on.
         seconds: time to fit.
         epoch: the epoch that was kept.
+        validation: score of p(ŷ | x) on the validation rows.
+        calibration_error: expected calibration error of the cleaned labels.
+        brier: their Brier score.
     """
 
     test: float | None
     recovery: float | None
     seconds: float
     epoch: int | None = None
+    validation: float | None = None
+    calibration_error: float | None = None
+    brier: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,13 +76,13 @@ class Method:
         name: its name in tables.
         role: "model", or the labels that a plain classifier is trained on ("verified_only",
             "mapped", "all_clean"), or "student", one that learns from what a network and the
-            regression say together, or "auxiliary".
+            regression say together, or "auxiliary", or the key of a method in `BASELINES`.
         settings: arguments of `RobustClassifier`, or the auxiliary's kind and hidden units. A
             student is one network, unless `students` says how many it is the mean of.
     """
 
     name: str
-    role: Role
+    role: str
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -82,12 +90,14 @@ def run_method(task: Task, method: Method, seed: int) -> tuple[Outcome, RobustCl
     """Fit and score one method.
 
     Returns:
-        The outcome and, but for an auxiliary, the fitted classifier.
+        The outcome and, of those that have one, the fitted `RobustClassifier`.
     """
     started = time.perf_counter()
     if method.role == "auxiliary":
-        recovery = _auxiliary_recovery(task, method.settings, seed)
-        return Outcome(None, recovery, time.perf_counter() - started), None
+        cleaned = _auxiliary_recovery(task, method.settings, seed)
+        return Outcome(None, seconds=time.perf_counter() - started, **cleaned), None
+    if method.role in BASELINES:
+        return _run_baseline(task, method, seed), None
     train = task.rows("train")
     classifier = RobustClassifier(random_state=seed, **method.settings)
     if method.role == "model":
@@ -118,10 +128,33 @@ def run_method(task: Task, method: Method, seed: int) -> tuple[Outcome, RobustCl
     test = task.rows("test")
     return Outcome(
         classifier.score(task.x[test], task.clean_of(test)),
-        _recovery(task, classifier, method.role),
-        seconds,
-        classifier.history_.best_epoch,
+        seconds=seconds,
+        epoch=classifier.history_.best_epoch,
+        validation=classifier.history_.validation,
+        **_recovery(task, classifier, method.role),
     ), classifier
+
+
+def _run_baseline(task: Task, method: Method, seed: int) -> Outcome:
+    """A method from the literature, with its own settings among those of the classifier."""
+    settings = dict(method.settings)
+    own: dict[str, Any] = settings.pop("own", {})
+    problem = problem_of(task, settings)
+    started = time.perf_counter()
+    fitted = BASELINES[method.role].fit(problem, seed, **own)
+    seconds = time.perf_counter() - started
+    scores = []
+    for part in ("test", "validation"):
+        rows = task.rows(part)
+        said = fitted.predict(torch.from_numpy(task.x[rows])).numpy()
+        scores.append(_score(task, problem.clean, rows, said))
+    train = task.rows("train")
+    hidden = np.flatnonzero(~task.verified[train])
+    recovery = dict(NO_RECOVERY)
+    if len(hidden):
+        cleaned = fitted.cleaned(hidden).numpy()
+        recovery = _measures(task, problem.clean, train[hidden], cleaned)
+    return Outcome(scores[0], seconds=seconds, validation=scores[1], **recovery)
 
 
 def mapped_by_name(noisy: Cells, vocabulary: Sequence[Any]) -> list[Any]:
@@ -190,12 +223,12 @@ def recovery_of_auxiliary(task: Task, classifier: RobustClassifier) -> float:
     return _score(task, classifier.clean_space_, rows, probabilities.numpy())
 
 
-def _recovery(task: Task, classifier: RobustClassifier, role: str) -> float | None:
+def _recovery(task: Task, classifier: RobustClassifier, role: str) -> dict[str, Any]:
     """Cleaned labels against the truth: q, or p(ŷ | x) for a classifier that has no q."""
     rows = task.rows("train")
     rows = rows[~task.verified[rows]]
     if role == "all_clean" or len(rows) == 0:
-        return None
+        return dict(NO_RECOVERY)
     probabilities: NDArray[Any]
     if role == "student":
         probabilities = fused_probabilities(classifier, task.x[rows], task.noisy_of(rows))
@@ -203,10 +236,10 @@ def _recovery(task: Task, classifier: RobustClassifier, role: str) -> float | No
         probabilities = classifier.clean(task.x[rows], task.noisy_of(rows)).probabilities
     else:
         probabilities = classifier.predict_proba(task.x[rows])
-    return _score(task, classifier.clean_space_, rows, probabilities)
+    return _measures(task, classifier.clean_space_, rows, probabilities)
 
 
-def _auxiliary_recovery(task: Task, settings: Mapping[str, Any], seed: int) -> float:
+def _auxiliary_recovery(task: Task, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
     train = task.rows("train")
     noisy = read_columns(task.noisy_of(train))
     clean = read_columns(task.readable(train))
@@ -224,16 +257,35 @@ def _auxiliary_recovery(task: Task, settings: Mapping[str, Any], seed: int) -> f
     auxiliary, _ = fit_auxiliary(pairs, **settings, seed=seed)
     rest = states[np.flatnonzero(~known)].toarray()
     probabilities = auxiliary.clean_mean(torch.from_numpy(rest)).numpy()
-    return _score(task, clean_space, train[~known], probabilities)
+    return _measures(task, clean_space, train[~known], probabilities)
 
 
 def _score(
     task: Task, space: LabelSpace, rows: NDArray[np.intp], probabilities: NDArray[Any]
 ) -> float:
     """The score of rows whose examples could be used."""
+    return score(space.units, *_comparable(task, space, rows, probabilities))
+
+
+def _measures(
+    task: Task, space: LabelSpace, rows: NDArray[np.intp], probabilities: NDArray[Any]
+) -> dict[str, Any]:
+    """What an outcome says of cleaned labels."""
+    compared = (space.units, *_comparable(task, space, rows, probabilities))
+    return {
+        "recovery": score(*compared),
+        "calibration_error": calibration_error(*compared),
+        "brier": brier_score(*compared),
+    }
+
+
+def _comparable(
+    task: Task, space: LabelSpace, rows: NDArray[np.intp], probabilities: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Truth and probabilities of rows whose examples could be used."""
     known = ~np.isnan(probabilities).any(1)
-    truth = encode(read_columns(task.clean_of(rows[known])), space, unknown="ignore").toarray()
-    return score(space.units, truth, probabilities[known])
+    truth = encode(read_columns(task.clean_of(rows[known])), space, unknown="ignore")
+    return truth.toarray(), probabilities[known]
 
 
 def _vocabulary(task: Task) -> list[Any]:
