@@ -32,10 +32,11 @@ SETTINGS = {name: QUICK[name] for name in QUICK.keys() - {"random_state", "stude
 TABLE = table_of_tags(rows=ROWS)
 SPLIT = np.array(["train"] * 60 + ["validation"] * 30 + ["test"] * 30)
 TRAIN, VALIDATION, TEST = SPLIT == "train", SPLIT == "validation", SPLIT == "test"
+# Their names are the clean ones in another spelling, and one more that names none of them.
+TAGS = [[*(name.upper() for name in cell), "photo"] for cell in names_of(TABLE.noisy, LABELS)]
 TASK = Task(
     TABLE.x,
-    # Their names are the clean ones in another spelling, and one more that names none of them.
-    [[*(name.upper() for name in cell), "photo"] for cell in names_of(TABLE.noisy, LABELS)],
+    TAGS,
     names_of(TABLE.truth, LABELS),
     SPLIT,
     TRAIN & (np.arange(ROWS) % 3 == 0),
@@ -68,7 +69,7 @@ def test_a_task_hands_over_its_parts() -> None:
     assert TASK.rows("validation").tolist() == list(range(60, 90))
     rows = TASK.rows("train")[:4]
     assert TASK.clean_of(rows) == TASK.clean[:4]
-    assert TASK.noisy_of(rows) == TASK.noisy[:4]
+    assert TASK.noisy_of(rows) == TAGS[:4]
     assert TASK.readable(rows) == [TASK.clean[0], None, None, TASK.clean[3]]
     x, clean = TASK.validation()
     np.testing.assert_array_equal(x, TABLE.x[60:90])
@@ -247,7 +248,7 @@ def states_of(classifier: RobustClassifier, rows: np.ndarray) -> torch.Tensor:
     index = {name: unit for unit, name in enumerate(classifier.noisy_space_.names)}
     states = torch.zeros(int(rows.sum()), len(index))
     for state, row in zip(states, np.flatnonzero(rows).tolist(), strict=True):
-        state[[index[name] for name in TASK.noisy[row]]] = 1
+        state[[index[name] for name in TAGS[row]]] = 1
     return states
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 import latentlabels
 from latentlabels.cli import fitting
+from latentlabels.cli.compare import compare
 from latentlabels.cli.console import Voice, facts_of
 from latentlabels.cli.options import (
     DEFAULTS,
@@ -33,9 +34,8 @@ from latentlabels.cli.options import (
 )
 from latentlabels.cli.reproduce import reproduce
 from latentlabels.cli.roles import roles_for_applying, roles_for_fitting, roles_for_predicting
-from latentlabels.cli.rows import read_examples, read_rows, row_ids
+from latentlabels.cli.rows import image_folder, read_examples, read_rows, row_ids
 from latentlabels.data.table import Format, read_table, write_table_atomically
-from latentlabels.errors import TableError
 from latentlabels.estimator import RobustClassifier
 from latentlabels.results import (
     cleaned_table,
@@ -125,7 +125,7 @@ def apply(
         with voice.working(f"reading {table}"):
             content = read_table(table)
             roles = roles_for_applying(content, estimator, columns)
-            rows = read_rows(content, roles, _folder(table, reading))
+            rows = read_rows(content, roles, image_folder(table, reading.folder))
         cleaned = fitting.clean(estimator, rows, voice)
         _write_skipped(folder, reading, rows.ids, cleaned.skipped, voice)
         write_table_atomically(cleaned_table(rows.ids, cleaned), folder / name, output.format)
@@ -161,7 +161,7 @@ def predict(
         with voice.working(f"reading {table}"):
             content = read_table(table)
             roles = roles_for_predicting(content, estimator, columns)
-            x = read_examples(content, roles, _folder(table, reading))
+            x = read_examples(content, roles, image_folder(table, reading.folder))
             ids = row_ids(content, roles)
         with voice.working(f"predicting {len(x):,} rows"):
             given = estimator.usable(x)
@@ -192,6 +192,10 @@ def demo(
 
 
 app.command(
+    epilog="Example: latentlabels compare films.parquet --input vector --noisy keywords "
+    "--clean genres --verified verified --split split --out comparison"
+)(compare)
+app.command(
     epilog="Example: latentlabels reproduce table2 --data cifar-10-batches-bin --scale small "
     "--out table2"
 )(reproduce)
@@ -219,7 +223,7 @@ def _fit(
         with voice.working(f"reading {path}"):
             table = read_table(path)
             roles = roles_for_fitting(table, columns, cells)
-            rows = read_rows(table, roles, _folder(path, reading))
+            rows = read_rows(table, roles, image_folder(path, reading.folder))
         rows = fitting.fit(estimator, rows, roles, model, voice)
         cleaned = fitting.clean(estimator, rows, voice)
         metrics = fitting.metrics_of(estimator, rows, cleaned, run.seed)
@@ -244,15 +248,6 @@ def _load(folder: Path, run: RerunOptions, reading: InputOptions, voice: Voice) 
     if run.seed is not None:
         estimator.model_.seed = run.seed
     return estimator
-
-
-def _folder(table: Path, reading: InputOptions) -> Path:
-    """Where images' paths start."""
-    if reading.folder is None:
-        return table.parent
-    if not reading.folder.is_dir():
-        raise TableError(f"--folder is where images' paths start: there is no {reading.folder}.")
-    return reading.folder
 
 
 def _skipped(reading: InputOptions) -> list[str]:

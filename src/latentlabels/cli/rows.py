@@ -129,6 +129,19 @@ def read_examples(table: pa.Table, roles: Roles, folder: Path) -> NDArray[np.flo
     return ArrowCells.of(column, folder if roles.input_kind == InputKind.IMAGE else None)
 
 
+def image_folder(table: Path, folder: Path | None) -> Path:
+    """Where images' paths start: the folder that the user names, or else the table's.
+
+    Raises:
+        TableError: there is no such folder.
+    """
+    if folder is None:
+        return table.parent
+    if not folder.is_dir():
+        raise TableError(f"--folder is where images' paths start: there is no {folder}.")
+    return folder
+
+
 def row_ids(table: pa.Table, roles: Roles) -> pa.Table:
     """The column that names the rows, or their numbers from 0."""
     if roles.id is None:

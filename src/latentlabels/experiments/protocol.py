@@ -244,7 +244,8 @@ def _auxiliary_recovery(task: Task, settings: Mapping[str, Any], seed: int) -> d
     noisy = read_columns(task.noisy_of(train))
     clean = read_columns(task.readable(train))
     noisy_space, clean_space = (
-        LabelSpace(("",), (columns[""].vocabulary(),)) for columns in (noisy, clean)
+        LabelSpace(tuple(columns), tuple(column.vocabulary() for column in columns.values()))
+        for columns in (noisy, clean)
     )
     states = encode(noisy, noisy_space)
     known = task.verified[train]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +18,15 @@ class Task:
 
     Attributes:
         x: examples: vectors (rows, inputs), or images, (rows,) paths or (rows, height, width, 3).
-        noisy: given labels of every row, as names or classes.
+        noisy: given labels of every row, as names or classes; of several annotators by their
+            column.
         clean: clean labels of every row, in the same kind of cells.
         split: "train", "validation" or "test" for every row.
         verified: training rows whose clean labels a method may read, (rows,).
     """
 
     x: NDArray[Any]
-    noisy: Cells
+    noisy: Cells | Mapping[str, Cells]
     clean: Cells
     split: NDArray[Any]
     verified: NDArray[np.bool_]
@@ -38,8 +39,10 @@ class Task:
         """Clean labels of some rows."""
         return [self.clean[row] for row in rows]
 
-    def noisy_of(self, rows: NDArray[np.intp]) -> list[Any]:
-        """Noisy labels of some rows."""
+    def noisy_of(self, rows: NDArray[np.intp]) -> Any:
+        """Noisy labels of some rows, in the form they came in."""
+        if isinstance(self.noisy, Mapping):
+            return {name: [cells[row] for row in rows] for name, cells in self.noisy.items()}
         return [self.noisy[row] for row in rows]
 
     def readable(self, rows: NDArray[np.intp]) -> list[Any]:
