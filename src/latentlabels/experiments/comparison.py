@@ -120,17 +120,24 @@ def _run(
     key = run_key(entry, choice, seed)
     if key in kept.cells:
         return
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        outcome = pool.submit(_measured, task, comparison.shared, entry, choice, seed).result()
+    outcome = isolated(task, comparison.shared, entry, choice, seed)
     kept.add(key, outcome)
     say(f"{entry.name}, seed {seed}, setting {choice + 1}: {_told(outcome)}")
 
 
-def _measured(
+def isolated(
     task: Task, shared: Mapping[str, Any], entry: Entry, choice: int, seed: int
 ) -> dict[str, Any]:
-    """One run, in a process of its own."""
+    """One run in a process of its own, whose memory is that of this run alone."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        return pool.submit(measured, task, shared, entry, choice, seed).result()
+
+
+def measured(
+    task: Task, shared: Mapping[str, Any], entry: Entry, choice: int, seed: int
+) -> dict[str, Any]:
+    """An outcome as JSON values, with the process's peak of memory in megabytes."""
     torch.set_num_threads(1)
     outcome, _ = run_method(task, entry.method(shared, choice), seed)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -96,5 +96,5 @@ def chosen_entries(keys: Sequence[str]) -> list[Entry]:
     """
     for key in keys:
         if key not in ENTRIES:
-            raise LatentLabelsError(f"--methods names some of {', '.join(ENTRIES)}; got {key!r}.")
+            raise LatentLabelsError(f"--method names one of {', '.join(ENTRIES)}; got {key!r}.")
     return [entry for key, entry in ENTRIES.items() if not keys or key in keys]
