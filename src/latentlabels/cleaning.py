@@ -25,9 +25,8 @@ class CleanedLabels:
         verified: rows whose clean labels were known: what is proposed is what was verified,
             (rows,).
         probabilities: E_q[ŷ | x, y] of every clean label, 0 or 1 on verified rows, NaN on skipped
-            rows that are not verified, (rows, clean).
-        skipped: why the example of a row could not be used, by row. Without a verified label such
-            a row has no proposal.
+            rows, (rows, clean).
+        skipped: why the example of a row could not be used, by row; such a row has no proposal.
     """
 
     names: tuple[Name, ...]
@@ -68,6 +67,7 @@ def clean_labels(
         skipped: why rows were not looked at, by row.
     """
     probabilities = np.where(verified[:, None], known, probabilities).astype(np.float32)
+    probabilities[list(skipped or {})] = np.nan
     states = space.units.mode(torch.from_numpy(np.nan_to_num(probabilities))).numpy()
     proposed = space.decode(states)
     unknown = np.asarray(np.isnan(probabilities).any(1))

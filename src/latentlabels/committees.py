@@ -5,10 +5,12 @@ Teachers learn from the verified rows before it, students from its cleaned label
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+from rich.console import Console
 from scipy.sparse import csr_array
 from torch import Tensor
 
@@ -26,8 +28,21 @@ SMALLEST_MEAN = 1e-6
 SCALES = torch.logspace(-1.5, 0.5, 81)
 
 
+def member_seeds(seed: int, kind: str, count: int) -> list[int]:
+    """A seed for each network of a committee, below 2³², unlike the model's and one another.
+
+    Args:
+        seed: of training.
+        kind: "teacher" or "student".
+        count: of networks.
+    """
+    path = [seed, *kind.encode()]
+    return [int(state) for state in np.random.SeedSequence(path).generate_state(count)]
+
+
 def teach(
     teacher: Teacher,
+    seeds: Sequence[int],
     rows: Rows,
     validation: Rows,
     auxiliary: Auxiliary,
@@ -42,13 +57,14 @@ def teach(
     patient = replace(
         training, epochs=longer * training.epochs, patience=longer * training.patience
     )
-    _train(teacher, few, validation, auxiliary, patient, progress=progress)
+    _train(teacher, seeds, few, validation, auxiliary, patient, "teacher", progress=progress)
     teacher.prior.copy_(prior_logits(rows.noisy, auxiliary))
     teacher.scale.copy_(calibrated_scale(teacher, validation, auxiliary.clean))
 
 
 def distil(
     students: Committee,
+    seeds: Sequence[int],
     model: RobustModel,
     rows: Rows,
     validation: Rows | None,
@@ -68,25 +84,29 @@ def distil(
     known = np.flatnonzero(rows.verified)
     soft[known] = rows.clean[known].toarray()
     cleaned = Rows(rows.x, rows.noisy, csr_array(soft), np.ones(len(rows), dtype=np.bool_))
-    _train(students, cleaned, validation, model.auxiliary, training, progress=progress)
+    auxiliary = model.auxiliary
+    _train(students, seeds, cleaned, validation, auxiliary, training, "student", progress=progress)
 
 
 def _train(
     committee: Committee,
+    seeds: Sequence[int],
     rows: Rows,
     validation: Rows | None,
     auxiliary: Auxiliary,
     training: TrainingSettings,
+    kind: str,
     *,
     progress: bool,
 ) -> None:
     """Train each network on its own, as a plain classifier of rows that are all verified."""
-    for number, network in enumerate(committee.networks):
+    for number, (network, seed) in enumerate(zip(committee.networks, seeds, strict=True), 1):
+        if progress:
+            Console(stderr=True).print(f"{kind} {number} of {len(seeds)}")
         crf = PairwiseCRF(auxiliary.noisy, auxiliary.clean, pairwise=False)
         plain = RobustModel(network, crf, auxiliary, alpha=0.0)
         plain.start_from_labels(rows.noisy_mean())
-        own = replace(training, seed=(training.seed + number) % 2**32)
-        train(plain, rows, validation, own, progress=progress)
+        train(plain, rows, validation, replace(training, seed=seed), progress=progress)
         committee.bias += crf.clean_bias.detach() / len(committee.networks)
     committee.eval().requires_grad_(False)
 

@@ -87,7 +87,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             4 on a frozen backbone, and none, as in the paper, on vectors.
         students: networks that learn from the cleaned labels when the model is trained, whose mean
             is p(ŷ | x) and has half a say in the cleaned labels; by default 4 on a frozen backbone,
-            and 1 on vectors. The paper has none, and a backbone that is tuned has none.
+            and 1 on vectors; the paper has none. A backbone that is tuned, or a module on vectors,
+            would be trained for each, and has none.
         start: where the CRF's weights start: "auxiliary", at its weights, or "zero", as in the
             paper.
         alpha_start: weight of the auxiliary in the posterior at the beginning; by default 8 where
@@ -578,6 +579,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _students(self) -> int:
         if self.students is not None:
             return self.students
+        if isinstance(self.backbone, nn.Module) and self.input_kind == "vector":
+            return 0
         return STUDENTS if self._frozen() else 1
 
     def _widths(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from torch import nn
 from latentlabels.auxiliary.choice import KINDS, AuxiliaryChoice, fit_auxiliary
 from latentlabels.auxiliary.pairs import Pairs
 from latentlabels.auxiliary.transition import given_transition, symmetric_transition
-from latentlabels.committees import distil, teach, validation_score
+from latentlabels.committees import distil, member_seeds, teach, validation_score
 from latentlabels.errors import LabelError
 from latentlabels.model.pairwise import PairwiseCRF
 from latentlabels.model.posterior import Auxiliary
@@ -23,7 +23,7 @@ from latentlabels.network.encoders import Encoder, faster_dtype
 from latentlabels.network.examples import Vectors
 from latentlabels.network.potentials import PotentialNetwork
 from latentlabels.robust_model import Committee, RobustModel, Teacher
-from latentlabels.store import Architecture, Tune, build_committee, build_network
+from latentlabels.store import Architecture, Tune, build_member, build_network
 from latentlabels.training.fit import History, own_randomness, train
 from latentlabels.training.rows import Rows
 from latentlabels.training.settings import TrainingSettings
@@ -118,19 +118,19 @@ def fit_model(
         network = build_network(architecture, clean.size, noisy.size, encoder, backbone)
     _standardise(network, rows)
 
-    def members(count: int) -> list[PotentialNetwork]:
-        with own_randomness(training.seed):
-            networks = build_committee(architecture, count, clean.size, backbone)
-        for one in networks:
-            for new, fitted in zip(_standards(one), _standards(network), strict=True):
-                new.load_state_dict(fitted.state_dict())
-        return networks
+    def member(seed: int) -> PotentialNetwork:
+        with own_randomness(seed):
+            one = build_member(architecture, clean.size, backbone)
+        for new, fitted in zip(_standards(one), _standards(network), strict=True):
+            new.load_state_dict(fitted.state_dict())
+        return one
 
     teacher = None
     if validation is not None and is_taught(rows, validation, settings):
         architecture = replace(architecture, teachers=settings.teachers)
-        teacher = Teacher(members(settings.teachers), clean.size)
-        teach(teacher, rows, validation, auxiliary, training, progress=progress)
+        seeds = member_seeds(training.seed, "teacher", settings.teachers)
+        teacher = Teacher([member(seed) for seed in seeds], clean.size)
+        teach(teacher, seeds, rows, validation, auxiliary, training, progress=progress)
     model = RobustModel(
         network,
         crf,
@@ -143,8 +143,9 @@ def fit_model(
     history = train(model, rows, validation, training, progress=progress, checkpoints=checkpoints)
     if settings.students and settings.tune == "head" and not rows.verified.all():
         architecture = replace(architecture, students=settings.students)
-        students = Committee(members(settings.students), clean.size)
-        distil(students, model, rows, validation, training, progress=progress)
+        seeds = member_seeds(training.seed, "student", settings.students)
+        students = Committee([member(seed) for seed in seeds], clean.size)
+        distil(students, seeds, model, rows, validation, training, progress=progress)
         model.students = students
         if validation is not None:
             history.validation = validation_score(students, validation, clean)

@@ -219,10 +219,7 @@ def new_encoder(
         size=size,
         augment=augment and kind == "image",
     )
-    # A head that has no trained weights starts from the same numbers each time.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return build_encoder(spec, module)
+    return _built(spec, module)
 
 
 def same_encoder(architecture: Architecture, backbone: nn.Module | None) -> Encoder:
@@ -236,11 +233,17 @@ def same_encoder(architecture: Architecture, backbone: nn.Module | None) -> Enco
         BackboneError: it cannot be had, or has other weights now.
     """
     assert architecture.encoder is not None
-    with torch.random.fork_rng(devices=[]):
-        encoder = build_encoder(architecture.encoder, copy.deepcopy(backbone))
+    encoder = _built(architecture.encoder, copy.deepcopy(backbone))
     if encoder.fingerprint() != architecture.fingerprint:
         raise BackboneError(
             f"The model was fitted on features of {architecture.encoder.name}, whose weights or "
             "transform are others now. Give back the weights of then, or fit the model anew."
         )
     return encoder
+
+
+def _built(spec: EncoderSpec, module: nn.Module | None) -> Encoder:
+    """An encoder whose layers without trained weights start from the same numbers each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build_encoder(spec, module)

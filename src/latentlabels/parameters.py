@@ -59,6 +59,14 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
             raise LatentLabelsError(
                 f"{name} is a whole number from {fewest} to {largest}, got {value!r}."
             )
+    if parameters["tune"] == "all" and parameters["input_kind"] != "vector":
+        for name in ("teachers", "students"):
+            if parameters[name]:
+                raise LatentLabelsError(
+                    f"{name} would each need the whole backbone trained, and a backbone that is "
+                    f"tuned has none; got {parameters[name]!r}. Leave {name} out, or the backbone "
+                    'frozen (tune="head").'
+                )
     choices: dict[str, tuple[str, ...]] = {
         "input_kind": ("vector", "image", "text"),
         "tune": ("head", "all"),

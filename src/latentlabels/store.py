@@ -147,12 +147,11 @@ def build_network(
     )
 
 
-def build_committee(
-    architecture: Architecture, members: int, clean: int, backbone: nn.Module | None = None
-) -> list[PotentialNetwork]:
-    """Untrained networks of the model's shape, without the x–y link."""
-    shape = replace(architecture, noisy_link=False)
-    return [build_network(shape, clean, 0, backbone=backbone) for _ in range(members)]
+def build_member(
+    architecture: Architecture, clean: int, backbone: nn.Module | None = None
+) -> PotentialNetwork:
+    """An untrained network of a committee: of the model's shape, without the x–y link."""
+    return build_network(replace(architecture, noisy_link=False), clean, 0, backbone=backbone)
 
 
 def save_model(stored: StoredModel, folder: Path) -> None:
@@ -191,6 +190,7 @@ def save_model(stored: StoredModel, folder: Path) -> None:
             text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
             (temporary / name).write_text(text + "\n", encoding="utf-8")
         temporary.chmod(0o755)
+        (temporary / WEIGHTS).chmod(0o644)
         if folder.exists():
             replaced = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
             folder.rename(replaced / folder.name)
@@ -329,7 +329,7 @@ def _restore(
     latent = clean_units.size + architecture.auxiliary_hidden
 
     def committee(members: int) -> list[PotentialNetwork]:
-        return build_committee(architecture, members, clean_units.size, module)
+        return [build_member(architecture, clean_units.size, module) for _ in range(members)]
 
     model = RobustModel(
         build_network(architecture, clean_units.size, noisy_units.size, encoder, module),

@@ -161,10 +161,7 @@ def test_images_in_every_form(
     assert [row["name"] for row in cleaned] == [f"n{row}" for row in range(ROWS)]
     for row, line_of in enumerate(cleaned):
         assert line_of["given"] == [PICTURES.noisy[row]]
-        if row == 7:  # verified
-            assert line_of["proposed"] == [PICTURES.truth[7]]
-            assert sum(line_of["probabilities"]) == 1
-        elif row in BAD:
+        if row in BAD:
             assert line_of["proposed"] == line_of["added"] == line_of["removed"] == []
             assert line_of["probabilities"] is None
         else:

@@ -116,7 +116,7 @@ def test_there_have_to_be_rows_that_choose_and_rows_that_score(tmp_path: Path) -
 
 
 def test_an_unknown_method_is_met_with_all_of_them() -> None:
-    with pytest.raises(LatentLabelsError, match="cross-entropy, .* got 'no-such'"):
+    with pytest.raises(LatentLabelsError, match=r"cross-entropy, .* got 'no-such'"):
         chosen_entries(["no-such"])
 
 

@@ -118,7 +118,7 @@ def test_loading_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("name", ["all-mpnet-base-v2", "nobody/nothing"])
+@pytest.mark.parametrize("name", ["no-such-model-v0", "nobody/nothing"])
 def test_a_model_that_cannot_be_had_offline_may_come_from_a_folder(
     name: str,
 ) -> None:

@@ -455,7 +455,11 @@ class RerunOptions(VoiceOptions):
 
     seed: Annotated[
         int | None,
-        typer.Option("--seed", min=0, help="Of the chains that predict; by default the model's."),
+        typer.Option(
+            "--seed",
+            min=0,
+            help="Of the chains that predict where no students do; by default the model's.",
+        ),
     ] = None
     weights: Annotated[
         Path | None,

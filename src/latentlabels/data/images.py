@@ -108,7 +108,7 @@ def _read_file(path: str | os.PathLike[str]) -> bytes:
     except InputError:
         raise
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError("no such file") from None
+        raise InputError(f"no such file: {path}") from None
     except (OSError, ValueError) as error:
         # A path may also be too long, hold a zero byte, or be forbidden.
         reason = error.strerror if isinstance(error, OSError) else str(error)

@@ -28,13 +28,13 @@ def load_weights(module: nn.Module, path: str, ignored: Sequence[str] = ()) -> N
         BackboneError: no such file, another format, or names and shapes that do not fit.
     """
     file = Path(path)
-    if file.suffix.lower() in PICKLES:
-        raise _pickle(file)
     if not file.is_file():
         raise BackboneError(
             f"There is no weights file {path!r}. Say where it is: weights=PATH, --weights PATH on "
             "the command line."
         )
+    if file.suffix.lower() in PICKLES:
+        raise _pickle(file)
     if file.suffix.lower() != ".safetensors":
         raise BackboneError(f"Weights are read from a .safetensors file, and {path!r} came.")
     try:
