@@ -16,7 +16,7 @@ from tests.test_estimator import TAGS, fitted
 from tests.test_robust_model import GivenPotentials
 
 from latentlabels import RobustClassifier
-from latentlabels.committees import calibrated_scale
+from latentlabels.committees import calibrated_scale, member_seeds
 from latentlabels.model.pairwise import Potentials
 from latentlabels.model.units import Bernoulli, Categorical, Units
 from latentlabels.network.examples import Examples
@@ -147,3 +147,31 @@ def test_where_all_rows_are_verified_there_is_nothing_for_students_to_learn() ->
     table = table_of_tags(rows=60, verified=60)
     assert fitted(table, students=2).model_.students is None
     assert fitted(TAGS, students=2).model_.students is not None
+
+
+def test_no_two_networks_start_alike() -> None:
+    """Neither the model's, nor a teacher's, nor a student's."""
+    seeds = [
+        7,
+        *member_seeds(7, "teacher", 4),
+        *member_seeds(7, "student", 4),
+        *member_seeds(8, "student", 4),
+    ]
+    assert len(set(seeds)) == len(seeds)
+    table = table_of_tags(rows=200, verified=120)
+    still = {"teachers": 2, "students": 2, "learning_rate": 0.0, "weight_decay": 0.0}
+    model = fitted(table, **still).model_
+    assert model.teacher is not None
+    assert model.students is not None
+    networks = [model.network, *model.teacher.networks, *model.students.networks]
+    starts = [network.backbone[1].weight for network in networks]
+    for number, start in enumerate(starts):
+        assert not any(torch.equal(start, other) for other in starts[:number])
+
+
+def test_a_module_of_ones_own_on_vectors_has_no_students_by_default() -> None:
+    settings = {name: value for name, value in QUICK.items() if name != "students"}
+    own = torch.nn.Linear(TAGS.x.shape[1], 4)
+    for backbone, expected in ((own, 0), (None, 1)):
+        model = RobustClassifier(**settings, backbone=backbone)
+        assert model.model_settings().students == expected

@@ -211,5 +211,6 @@ def _auxiliary(
         return given_transition(matrix, noisy, clean), AuxiliaryChoice("symmetric")
     raise LabelError(
         "There are no verified rows, and these labels need some to tell what a noisy label says "
-        "of a clean one. Verify some rows and pass them as clean=..., or pass auxiliary=..."
+        "of a clean one. Verify some rows and pass them as clean=... (--clean), or pass "
+        "auxiliary=... (--transition-matrix)."
     )

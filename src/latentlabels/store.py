@@ -223,9 +223,11 @@ def load_model(
     """
     for name in (WEIGHTS, DESCRIPTION, VOCABULARY):
         if not (folder / name).is_file():
+            inside = folder / "model"
+            hint = f" Did you mean {inside}?" if (inside / DESCRIPTION).is_file() else ""
             raise ModelFolderError(
                 f"A model's folder holds {WEIGHTS}, {DESCRIPTION} and {VOCABULARY}; "
-                f"{folder} has no {name}."
+                f"{folder} has no {name}.{hint}"
             )
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))

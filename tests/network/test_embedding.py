@@ -25,7 +25,7 @@ from latentlabels.network.embedding_cache import EmbeddingCache
 from latentlabels.network.encoders import Encoder, EncoderSpec, build_encoder
 
 ROWS = 30
-BAD = {4: "no such file", 11: "is empty", 12: "is truncated", 29: "is empty"}
+BAD = {4: "no such file: gone.png", 11: "is empty", 12: "is truncated", 29: "is empty"}
 
 
 class Counting(nn.Module):

@@ -353,7 +353,7 @@ def test_augmentation_crops_and_mirrors_within_its_limits() -> None:
 
 def test_a_damaged_image_is_an_input_error() -> None:
     encoder = custom(Maps())
-    with pytest.raises(InputError, match=r"^no such file$"):
+    with pytest.raises(InputError, match=r"^no such file: gone\.png$"):
         encoder.content("gone.png")
     file = io.BytesIO()
     Image.fromarray(PICTURE).save(file, "PNG")

@@ -49,10 +49,26 @@ from latentlabels.results import (
 MODEL, METRICS, SKIPPED = "model", "metrics.json", "skipped.csv"
 
 app = typer.Typer(
-    help="Train on noisy labels and clean them, with a probability for every proposal.",
     add_completion=False,
     rich_markup_mode="rich",
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"latentlabels {latentlabels.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def everything(
+    _asked: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_version, help="Say which version."),
+    ] = False,
+) -> None:
+    """Train on noisy labels and clean them, with a probability for every proposal."""
+
 
 Table = Annotated[
     Path,
@@ -185,7 +201,7 @@ def demo(
         Path | None, typer.Option("--out", metavar="DIR", help="Keep the results here.")
     ] = None,
 ) -> None:
-    """Clean the labels of embedded real data, in about a minute."""
+    """Clean the labels of embedded real data, in a minute or two."""
     from latentlabels.experiments.demo import run_demo
 
     run_demo(out, run.seed, Console(quiet=run.quiet))

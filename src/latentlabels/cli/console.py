@@ -88,6 +88,8 @@ def facts_of(metrics: dict[str, Any], out: Path, written: Sequence[str]) -> list
     ):
         if metrics[part] is not None:
             facts.append((part, f"{_score(metrics[part])}, {of}"))
+        elif part == "validation":
+            facts.append((part, "none: too few verified rows to hold some out; the last epoch"))
     facts.append(("written", f"{', '.join(written)} in {out}"))
     return facts
 

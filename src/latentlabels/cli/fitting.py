@@ -11,7 +11,13 @@ import numpy as np
 import latentlabels
 from latentlabels.cleaning import CleanedLabels
 from latentlabels.cli.console import Voice, listed
-from latentlabels.cli.options import DEFAULTS, BackboneOptions, InputOptions, ModelOptions
+from latentlabels.cli.options import (
+    DEFAULTS,
+    BackboneOptions,
+    InputOptions,
+    ModelOptions,
+    Preset,
+)
 from latentlabels.cli.roles import Roles
 from latentlabels.cli.rows import (
     Rows,
@@ -28,6 +34,8 @@ from latentlabels.data.labels import Name
 from latentlabels.errors import LabelError, LatentLabelsError
 from latentlabels.estimator import RobustClassifier
 from latentlabels.evaluation.metrics import score_name
+from latentlabels.fitting import ASSUMED_NOISE
+from latentlabels.parameters import PAPER
 from latentlabels.store import as_json
 
 METRICS_SCHEMA = 1
@@ -48,6 +56,13 @@ def estimator_of(
     """
     options = {**vars(model), **vars(backbone), **vars(reading)}
     arguments = {name: value for name, value in options.items() if name in DEFAULTS}
+    if model.preset == Preset.PAPER:
+        # What the user asked for besides stays.
+        arguments |= {
+            name: value
+            for name, value in PAPER.items()
+            if arguments.get(name, DEFAULTS[name]) == DEFAULTS[name]
+        }
     if model.transition_matrix:
         if model.auxiliary != DEFAULTS["auxiliary"]:
             raise LatentLabelsError(
@@ -85,6 +100,7 @@ def fit(
         InputError: images or texts that cannot be used.
     """
     _check(rows, roles, options)
+    _warn_of_assumed_noise(rows, options, voice)
     estimator.set_params(input_kind=roles.input_kind.value)
     if estimator.clean_labels is not None and options.clean_labels is not None:
         require_in_vocabulary(rows, estimator.clean_labels, options.clean_labels)
@@ -208,6 +224,16 @@ def _warn_of_unverified(names: Sequence[Name], rows: Rows, voice: Voice) -> None
             f"{len(never)} of {len(names)} clean labels never occur among verified rows: "
             f"{listed(never)}. Little can be learnt of them."
         )
+
+
+def _warn_of_assumed_noise(rows: Rows, options: ModelOptions, voice: Voice) -> None:
+    classes = all(isinstance(cell, str) for cells in rows.noisy.values() for cell in cells)
+    if rows.verified.any() or options.transition_matrix or not classes:
+        return
+    voice.warn(
+        f"no row is verified: noise of {ASSUMED_NOISE:.0%}, the same for all classes, is assumed. "
+        "Verify some rows, or say what is known with --transition-matrix."
+    )
 
 
 def _widths(text: str) -> tuple[int, ...]:

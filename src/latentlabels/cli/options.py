@@ -56,6 +56,13 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class Preset(StrEnum):
+    """Defaults to start from."""
+
+    DEFAULT = "default"
+    PAPER = "paper"
+
+
 class OnBadInput(StrEnum):
     """What to do at an example that cannot be used."""
 
@@ -243,6 +250,14 @@ class BackboneOptions:
 class ModelOptions:
     """Arguments of `RobustClassifier`, of the same names, and files that hold some."""
 
+    preset: Annotated[
+        Preset,
+        _option(
+            "Model",
+            "--preset",
+            help="Where the options that are not given start: ours, or the paper's own method.",
+        ),
+    ] = Preset.DEFAULT
     auxiliary: Annotated[
         str,
         _option(

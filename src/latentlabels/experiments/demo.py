@@ -65,8 +65,8 @@ def _run(folder: Path | None, seed: int, console: Console) -> dict[str, dict[str
     )
     outcomes: dict[str, Outcome] = {}
     classifiers: dict[str, RobustClassifier] = {}
-    for role, name in METHODS.items():
-        with console.status(f"Fitting a classifier: {name}"):
+    for number, (role, name) in enumerate(METHODS.items(), 1):
+        with console.status(f"Fitting classifier {number} of {len(METHODS)}: {name}"):
             outcome, classifier = run_method(task, Method(name, role, SETTINGS), seed)
         assert classifier is not None
         outcomes[role], classifiers[role] = outcome, classifier

@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from latentlabels.errors import LatentLabelsError
+from latentlabels.parameters import PAPER
 
 Measure: TypeAlias = Literal["prediction", "recovery"]
 
@@ -106,17 +107,13 @@ class PaperConfiguration:
         images are left out.
         """
         return {
+            **PAPER,
             **{name: getattr(self, name) for name in SHARED},
             "hidden": self.hidden,
             "image_size": self.image_size or None,
             "input_kind": "image",
             "on_bad_input": "skip",
             "patience": self.epochs,
-            "start": "zero",
-            "averaging": 0.0,
-            "input_dropout": 0.0,
-            "teachers": 0,
-            "students": 0,
         }
 
 

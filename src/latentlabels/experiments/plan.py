@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+import latentlabels
 from latentlabels.data.cifar import load_cifar10
 from latentlabels.data.coco import load_coco_captions, load_coco_flickr
 from latentlabels.data.labelled_images import LabelledImages
@@ -31,6 +32,7 @@ from latentlabels.experiments.paper import (
 from latentlabels.experiments.protocol import Method
 from latentlabels.experiments.task import Task
 from latentlabels.network.cifar_resnet import CifarResNet
+from latentlabels.store import as_json
 from latentlabels.training.fit import own_randomness
 
 TABLES: Final = ("table1", "table2")
@@ -167,6 +169,8 @@ class Plan:
         return {
             column.name: {
                 **asdict(column.configuration),
+                **as_json(column.configuration.settings()),
+                "version": latentlabels.__version__,
                 "noise": column.noise,
                 "data": str(request.data.resolve()),
                 "tags": None if column.tags is None else str(column.tags.resolve()),
