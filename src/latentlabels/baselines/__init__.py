@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from latentlabels.baselines.bootstrapping import Bootstrapping
+from latentlabels.baselines.early_learning import EarlyLearning
 from latentlabels.baselines.plain import CrossEntropy
 from latentlabels.baselines.problem import Baseline
 
@@ -12,5 +13,6 @@ BASELINES: Final[dict[str, Baseline]] = {
     "cross-entropy": CrossEntropy(),
     "bootstrap-soft": Bootstrapping("soft"),
     "bootstrap-hard": Bootstrapping("hard"),
+    "early-learning": EarlyLearning(),
 }
 """Every method by its key."""
