@@ -6,6 +6,7 @@ from typing import Final
 
 from latentlabels.baselines.bootstrapping import Bootstrapping
 from latentlabels.baselines.early_learning import EarlyLearning
+from latentlabels.baselines.label_propagation import LabelPropagation
 from latentlabels.baselines.plain import CrossEntropy
 from latentlabels.baselines.problem import Baseline
 
@@ -14,5 +15,6 @@ BASELINES: Final[dict[str, Baseline]] = {
     "bootstrap-soft": Bootstrapping("soft"),
     "bootstrap-hard": Bootstrapping("hard"),
     "early-learning": EarlyLearning(),
+    "label-propagation": LabelPropagation(),
 }
 """Every method by its key."""
