@@ -23,3 +23,7 @@ class InputError(LatentLabelsError):
 
 class BackboneError(LatentLabelsError):
     """A backbone cannot be had: unknown, not at hand, or its weights do not fit."""
+
+
+class MissingPackageError(LatentLabelsError):
+    """An optional package that something needs is not installed."""

@@ -94,6 +94,11 @@ class Problem:
         """The clean labels of all training rows, zero where not verified, (rows, clean)."""
         return torch.from_numpy(self.rows.clean.toarray().astype(np.float32))
 
+    def all_read_as_clean(self) -> Tensor:
+        """Of all training rows: the clean label where verified, else the given, (rows, clean)."""
+        known = torch.from_numpy(self.rows.verified)[:, None]
+        return torch.where(known, self.all_clean(), self.given(self.all_noisy()))
+
     def features(self, rows: NDArray[np.intp] | None = None) -> Tensor:
         """The training examples, or some of them, as one tensor, (rows, ...)."""
         chosen = np.arange(len(self.rows)) if rows is None else rows
