@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from latentlabels.baselines.bootstrapping import Bootstrapping
+from latentlabels.baselines.confident_labels import ConfidentLabels
+from latentlabels.baselines.confident_learning import ConfidentLearning
 from latentlabels.baselines.early_learning import EarlyLearning
 from latentlabels.baselines.label_propagation import LabelPropagation
 from latentlabels.baselines.plain import CrossEntropy
@@ -16,5 +18,7 @@ BASELINES: Final[dict[str, Baseline]] = {
     "bootstrap-hard": Bootstrapping("hard"),
     "early-learning": EarlyLearning(),
     "label-propagation": LabelPropagation(),
+    "cleanlab-classes": ConfidentLearning(),
+    "cleanlab-labels": ConfidentLabels(),
 }
 """Every method by its key."""
