@@ -7,6 +7,7 @@ from typing import Final
 from latentlabels.baselines.bootstrapping import Bootstrapping
 from latentlabels.baselines.confident_labels import ConfidentLabels
 from latentlabels.baselines.confident_learning import ConfidentLearning
+from latentlabels.baselines.dawid_skene import DawidSkene
 from latentlabels.baselines.early_learning import EarlyLearning
 from latentlabels.baselines.label_propagation import LabelPropagation
 from latentlabels.baselines.plain import CrossEntropy
@@ -20,5 +21,6 @@ BASELINES: Final[dict[str, Baseline]] = {
     "label-propagation": LabelPropagation(),
     "cleanlab-classes": ConfidentLearning(),
     "cleanlab-labels": ConfidentLabels(),
+    "dawid-skene": DawidSkene(),
 }
 """Every method by its key."""
