@@ -12,6 +12,7 @@ from latentlabels.baselines.early_learning import EarlyLearning
 from latentlabels.baselines.label_propagation import LabelPropagation
 from latentlabels.baselines.plain import CrossEntropy
 from latentlabels.baselines.problem import Baseline
+from latentlabels.baselines.reporting_bias import ReportingBias
 
 BASELINES: Final[dict[str, Baseline]] = {
     "cross-entropy": CrossEntropy(),
@@ -22,5 +23,6 @@ BASELINES: Final[dict[str, Baseline]] = {
     "cleanlab-classes": ConfidentLearning(),
     "cleanlab-labels": ConfidentLabels(),
     "dawid-skene": DawidSkene(),
+    "reporting-bias": ReportingBias(),
 }
 """Every method by its key."""

@@ -152,6 +152,13 @@ def unless_named(problem: Problem) -> str | None:
     return f"only {problem.named:.0%} of the clean labels are named by a noisy one"
 
 
+def unless_multilabel(problem: Problem) -> str | None:
+    """For `refuses`: a row has one class, or the noisy labels are not in the clean vocabulary."""
+    if problem.is_multiclass:
+        return "it is made for labels of which any number may hold"
+    return unless_named(problem)
+
+
 def unless_multiclass(problem: Problem) -> str | None:
     """For `refuses`: a row has not exactly one clean and one noisy class, of the same classes."""
     if problem.is_multiclass and problem.noisy.units == problem.units and problem.named == 1.0:
