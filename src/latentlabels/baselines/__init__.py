@@ -10,6 +10,7 @@ from latentlabels.baselines.confident_learning import ConfidentLearning
 from latentlabels.baselines.dawid_skene import DawidSkene
 from latentlabels.baselines.early_learning import EarlyLearning
 from latentlabels.baselines.label_propagation import LabelPropagation
+from latentlabels.baselines.noisy_or import NoisyOr
 from latentlabels.baselines.plain import CrossEntropy
 from latentlabels.baselines.problem import Baseline
 from latentlabels.baselines.reporting_bias import ReportingBias
@@ -24,5 +25,6 @@ BASELINES: Final[dict[str, Baseline]] = {
     "cleanlab-labels": ConfidentLabels(),
     "dawid-skene": DawidSkene(),
     "reporting-bias": ReportingBias(),
+    "noisy-or": NoisyOr(),
 }
 """Every method by its key."""
