@@ -9,6 +9,7 @@ from latentlabels.baselines.confident_labels import ConfidentLabels
 from latentlabels.baselines.confident_learning import ConfidentLearning
 from latentlabels.baselines.dawid_skene import DawidSkene
 from latentlabels.baselines.early_learning import EarlyLearning
+from latentlabels.baselines.label_cleaning import LabelCleaning
 from latentlabels.baselines.label_propagation import LabelPropagation
 from latentlabels.baselines.noisy_or import NoisyOr
 from latentlabels.baselines.plain import CrossEntropy
@@ -26,5 +27,6 @@ BASELINES: Final[dict[str, Baseline]] = {
     "dawid-skene": DawidSkene(),
     "reporting-bias": ReportingBias(),
     "noisy-or": NoisyOr(),
+    "label-cleaning": LabelCleaning(),
 }
 """Every method by its key."""
