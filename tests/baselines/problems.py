@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import nn
 
+from latentlabels.baselines.network import Loss, PlainModule
 from latentlabels.baselines.problem import Fitted, Problem
 from latentlabels.data.labels import LabelSpace, Vocabulary
 from latentlabels.network.examples import Vectors
+from latentlabels.training.fit import fit_module
 from latentlabels.training.rows import Rows
 from latentlabels.training.settings import TrainingSettings
 
@@ -106,6 +108,20 @@ def accuracy_of(fitted: Fitted, problem: Problem, truth: NDArray[Any]) -> float:
 def recovery_of(fitted: Fitted, truth: NDArray[Any]) -> float:
     """Share of the training rows' classes or labels that the cleaned labels have right."""
     return _right(fitted.cleaned(np.arange(len(truth))), truth)
+
+
+def outputs_at_the_end(problem: Problem, loss: Loss, outputs: int | None = None) -> torch.Tensor:
+    """What a network trained with a loss says of the training rows after the last epoch.
+
+    Where the first epoch already ranks the validation rows best, it is the one that is kept, and
+    would say little of a loss.
+    """
+    units = problem.units
+    network = problem.network(outputs or units.size)
+    fit_module(PlainModule(network, loss, units.mean, units, problem.training), problem.rows, None)
+    with torch.no_grad():
+        found: torch.Tensor = network(problem.features())
+    return found
 
 
 def _right(probabilities: torch.Tensor, truth: NDArray[Any]) -> float:

@@ -11,6 +11,7 @@ from latentlabels.baselines.dawid_skene import DawidSkene
 from latentlabels.baselines.early_learning import EarlyLearning
 from latentlabels.baselines.label_cleaning import LabelCleaning
 from latentlabels.baselines.label_propagation import LabelPropagation
+from latentlabels.baselines.large_loss import LargeLossRejection
 from latentlabels.baselines.noisy_or import NoisyOr
 from latentlabels.baselines.plain import CrossEntropy
 from latentlabels.baselines.problem import Baseline
@@ -28,5 +29,6 @@ BASELINES: Final[dict[str, Baseline]] = {
     "reporting-bias": ReportingBias(),
     "noisy-or": NoisyOr(),
     "label-cleaning": LabelCleaning(),
+    "large-loss": LargeLossRejection(),
 }
 """Every method by its key."""
