@@ -15,6 +15,7 @@ from latentlabels.baselines.large_loss import LargeLossRejection
 from latentlabels.baselines.noisy_or import NoisyOr
 from latentlabels.baselines.plain import CrossEntropy
 from latentlabels.baselines.problem import Baseline
+from latentlabels.baselines.relationship import WeightedCrossEntropy
 from latentlabels.baselines.reporting_bias import ReportingBias
 
 BASELINES: Final[dict[str, Baseline]] = {
@@ -26,6 +27,7 @@ BASELINES: Final[dict[str, Baseline]] = {
     "cleanlab-classes": ConfidentLearning(),
     "cleanlab-labels": ConfidentLabels(),
     "dawid-skene": DawidSkene(),
+    "weighted": WeightedCrossEntropy(),
     "reporting-bias": ReportingBias(),
     "noisy-or": NoisyOr(),
     "label-cleaning": LabelCleaning(),
