@@ -22,6 +22,8 @@ Loss = Callable[[Tensor, Batch, float], Tensor]
 """Of the network's outputs (batch, outputs), the batch, and epochs passed: a scalar."""
 Probabilities = Callable[[Tensor], Tensor]
 """Of the network's outputs: p(ŷ | x), (batch, clean)."""
+Score = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
+"""Of validation rows' clean labels and their predictions, both (rows, clean)."""
 
 
 class PlainModule(ScoredModule):
@@ -33,6 +35,7 @@ class PlainModule(ScoredModule):
         probabilities: what the outputs say of the clean labels.
         clean: the units of the clean labels.
         settings: how to train.
+        scored_by: what the best epoch has most of; by default the score of the clean labels.
     """
 
     def __init__(
@@ -42,11 +45,18 @@ class PlainModule(ScoredModule):
         probabilities: Probabilities,
         clean: Units,
         settings: TrainingSettings,
+        scored_by: Score | None = None,
     ) -> None:
         super().__init__(clean, settings)
         self.network = network
         self.loss = loss
         self.probabilities = probabilities
+        self.scored_by = scored_by
+
+    def score(self, clean: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
+        """What the best epoch has most of."""
+        scored_by = self.scored_by or super().score
+        return scored_by(clean, predicted)
 
     def predicted(self, batch: Batch) -> Tensor:
         """E[ŷ | x] of a batch, (batch, clean)."""
@@ -107,6 +117,8 @@ def fit_network(
     outputs: int | None = None,
     probabilities: Probabilities | None = None,
     rows: Rows | None = None,
+    validation: Rows | None = None,
+    scored_by: Score | None = None,
     **changes: float,
 ) -> FittedNetwork:
     """Train an untrained network of the shared size.
@@ -119,6 +131,9 @@ def fit_network(
         probabilities: what the outputs say of the clean labels; by default the units' means, the
             outputs being their natural parameters.
         rows: to train on, where they are not all training rows.
+        validation: rows that choose the epoch, where they are not the problem's; what the network
+            is to say of them stands as their clean labels.
+        scored_by: what the best epoch has most of; by default the score of the clean labels.
         changes: to the settings of training, such as `learning_rate`.
     """
     units = problem.units
@@ -126,8 +141,8 @@ def fit_network(
     with own_randomness(seed):
         network = problem.network(outputs or units.size)
     said = probabilities or units.mean
-    module = PlainModule(network, loss, said, units, settings)
-    history = fit_module(module, rows or problem.rows, problem.validation)
+    module = PlainModule(network, loss, said, units, settings, scored_by)
+    history = fit_module(module, rows or problem.rows, validation or problem.validation)
     return FittedNetwork(problem, network, said, history)
 
 

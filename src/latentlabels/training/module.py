@@ -7,6 +7,7 @@ from abc import abstractmethod
 import lightning as L
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentlabels.evaluation.metrics import score
@@ -39,6 +40,10 @@ class ScoredModule(L.LightningModule):
     def predicted(self, batch: Batch) -> Tensor:
         """E[ŷ | x] of a batch, (batch, clean)."""
 
+    def score(self, clean: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
+        """What the best epoch has most of; both (rows, clean)."""
+        return score(self.clean, clean, predicted)
+
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _index: int) -> Batch:
         """Move a batch, whose fields are all tensors."""
         return Batch(*(part.to(device) for part in batch))
@@ -54,7 +59,7 @@ class ScoredModule(L.LightningModule):
             for parts in zip(*self._validated, strict=True)
         )
         self._validated.clear()
-        self.log(VALIDATION_SCORE, score(self.clean, clean, predicted), prog_bar=True)
+        self.log(VALIDATION_SCORE, self.score(clean, predicted), prog_bar=True)
 
 
 class RobustModule(ScoredModule):
