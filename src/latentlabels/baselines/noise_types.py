@@ -102,7 +102,7 @@ def joint_posterior(outputs: Tensor, given: Tensor, channels: Tensor) -> Tensor:
     """
     logits, types = outputs.split([given.shape[1], len(channels)], -1)
     said = torch.stack([evidence(given, channel) for channel in channels], -1)
-    joint = logits[:, :, None] + types[:, None, :] + said
+    joint: Tensor = logits[:, :, None] + types[:, None, :] + said
     return joint.flatten(1).softmax(-1).reshape(joint.shape)
 
 
