@@ -31,6 +31,12 @@ def test_swapped_classes_are_put_right() -> None:
     assert accuracy_of(fitted, problem, truth) > 0.95
 
 
+def test_verified_rows_are_taken_at_their_word() -> None:
+    # Nothing is told by the given classes, so all that is learnt comes from the verified rows.
+    problem, truth = class_problem(np.full((3, 3), 1 / 3), verified=60)
+    assert accuracy_of(GoldLossCorrection().fit(problem, 0), problem, truth) > 0.95
+
+
 def test_rows_of_both_kinds_are_needed() -> None:
     for verified in (0, 60):
         problem, _ = class_problem(SWAPPED, rows=60, verified=verified)

@@ -49,6 +49,13 @@ def test_a_class_that_is_mostly_called_another_is_found() -> None:
     assert accuracy_of(fitted, problem, truth) > 0.95
 
 
+def test_verified_rows_are_taken_at_their_word() -> None:
+    # Nothing is told by the given classes, so all that is learnt comes from the verified rows.
+    problem, truth = class_problem(np.full((3, 3), 1 / 3), verified=60)
+    fitted = NoiseLayer().fit(problem, 0, decay=0.1, warm_up=0.0)
+    assert accuracy_of(fitted, problem, truth) > 0.95
+
+
 def _trained(decay: float) -> tuple[NoiseLayerLoss, Tensor]:
     """A free prediction for each class, and the layer, trained on exact frequencies."""
     pairs = torch.arange(9).repeat_interleave((5 * SPREAD).round().long().flatten())

@@ -66,6 +66,8 @@ def test_noise_that_hangs_on_the_example_is_told_from_none() -> None:
     problem, truth, swapping = _swapped_on_one_side(rows=1500, verified=60, nuisances=20)
     fitted = NoiseTypes().fit(problem, 0, warm_up=2.0)
     assert isinstance(fitted, FittedNoiseTypes)
+    swap = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    torch.testing.assert_close(fitted.channels[2, :2], swap)
     # The verified rows alone are too few for so many inputs, and given classes alone are wrong.
     assert fitted.history.best_epoch >= 2
     assert accuracy_of(fitted, problem, truth) > 0.95
