@@ -38,7 +38,7 @@ ESTIMATED: Final[Mapping[Direction, Sequence[Settings]]] = {
     "backward": (
         {"quantile": 0.97, "identity": 0.1},
         {"quantile": 1.0, "identity": 0.1},
-        {"quantile": 0.97, "identity": 0.3},
+        {"quantile": 0.97, "identity": 0.02},
     ),
 }
 

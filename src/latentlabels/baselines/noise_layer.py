@@ -33,9 +33,9 @@ class NoiseLayer(Baseline):
     name = "linear noise layer"
     source = "Sukhbaatar et al. (2015)"
     choices = (
-        {"decay": 0.1, "warm_up": 5.0},
-        {"decay": 0.3, "warm_up": 5.0},
-        {"decay": 0.01, "warm_up": 5.0},
+        {"decay": 1.0, "warm_up": 1.0},
+        {"decay": 3.0, "warm_up": 1.0},
+        {"decay": 0.3, "warm_up": 1.0},
     )
 
     def refuses(self, problem: Problem) -> str | None:
