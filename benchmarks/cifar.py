@@ -123,6 +123,7 @@ def fitted(
         encoder_learning_rate=arguments.learning_rate,
         learning_rate=arguments.learning_rate,
         weight_decay=arguments.weight_decay,
+        schedule=arguments.schedule,
         averaging=arguments.averaging,
         batch_size=arguments.batch_size,
         epochs=arguments.epochs,
@@ -187,7 +188,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--weight-decay", type=float, default=0.05)
-    parser.add_argument("--averaging", type=float, default=0.995)
+    parser.add_argument("--schedule", default="one-cycle")
+    parser.add_argument("--averaging", type=float, default=0.99)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--alpha-start", type=float, default=2.0)

@@ -115,6 +115,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         adam_epsilon: Adam's ε for layers, heads and CRF.
         encoder_adam_epsilon: Adam's ε for a backbone that is tuned.
         weight_decay: of network and CRF.
+        schedule: "constant" step sizes, or "one-cycle": they rise over the first quarter of all
+            updates, and fall to nothing by the last epoch.
         averaging: decay of the running average of the weights that is kept, a step; 0 for none.
         validation_fraction: share of the verified rows that is held out to choose the epoch, where
             no validation rows are given and at least 20 would be held out. Their noisy labels are
@@ -181,6 +183,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         adam_epsilon: float = 1e-8,
         encoder_adam_epsilon: float = 1e-8,
         weight_decay: float = 1e-2,
+        schedule: str = "constant",
         averaging: float = 0.99,
         validation_fraction: float = 0.2,
         clean_labels: Sequence[Name] | None = None,
@@ -226,6 +229,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.adam_epsilon = adam_epsilon
         self.encoder_adam_epsilon = encoder_adam_epsilon
         self.weight_decay = weight_decay
+        self.schedule = schedule
         self.averaging = averaging
         self.validation_fraction = validation_fraction
         self.clean_labels = clean_labels
@@ -604,6 +608,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             encoder_epsilon=self.encoder_adam_epsilon,
             weight_decay=self.weight_decay,
             crf_weight_decay=self.weight_decay,
+            schedule=self.schedule,
             averaging=self.averaging,
             alpha=AlphaSchedule(start, end, self.alpha_epochs),
             gibbs=GibbsSchedule(self.chains, self.sweeps, adaptive=self.adaptive_sweeps),

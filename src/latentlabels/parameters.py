@@ -90,6 +90,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         "tune": ("head", "all"),
         "precision": ("auto", "float32", "bfloat16"),
         "on_bad_input": ("fail", "skip"),
+        "schedule": ("constant", "one-cycle"),
     }
     for name, allowed in choices.items():
         if parameters[name] not in allowed:

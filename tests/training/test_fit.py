@@ -380,3 +380,25 @@ def test_q_of_training_rows_leans_on_the_teacher(monkeypatch: pytest.MonkeyPatch
     for found, said in taught:
         assert found is not None
         assert_close(found, said)
+
+
+def test_step_sizes_go_through_one_cycle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up over the first quarter of all updates to what was asked for, and down to nothing."""
+    seen: list[float] = []
+    step = RobustModule.training_step
+
+    def spy(module: RobustModule, batch: Batch, index: int) -> Tensor:
+        seen.append(module.trainer.optimizers[0].param_groups[0]["lr"])
+        return step(module, batch, index)
+
+    monkeypatch.setattr(RobustModule, "training_step", spy)
+    fitted(settings=replace(SETTINGS, epochs=4, schedule="one-cycle"))
+    peak = int(np.argmax(seen))
+    assert max(seen) == pytest.approx(SETTINGS.learning_rate, rel=0.05)
+    assert abs(peak / len(seen) - 0.25) < 2 / len(seen)
+    assert np.all(np.diff(seen[: peak + 1]) > 0)
+    assert np.all(np.diff(seen[peak:]) < 0)
+    assert seen[-1] < 0.1 * SETTINGS.learning_rate
+    seen.clear()
+    fitted(settings=replace(SETTINGS, epochs=2))
+    assert set(seen) == {SETTINGS.learning_rate}

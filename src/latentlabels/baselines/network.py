@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -69,16 +70,17 @@ class PlainModule(ScoredModule):
         self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch.x))
         return loss
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with weight decay."""
         settings = self.settings
-        return torch.optim.AdamW(
+        optimizer = torch.optim.AdamW(
             self.parameters(),
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             eps=settings.epsilon,
             foreach=True,
         )
+        return self.scheduled(optimizer)
 
 
 @dataclass

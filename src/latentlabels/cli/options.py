@@ -63,6 +63,13 @@ class Preset(StrEnum):
     PAPER = "paper"
 
 
+class Schedule(StrEnum):
+    """Of the step sizes."""
+
+    CONSTANT = "constant"
+    ONE_CYCLE = "one-cycle"
+
+
 class OnBadInput(StrEnum):
     """What to do at an example that cannot be used."""
 
@@ -401,6 +408,14 @@ class ModelOptions:
     learning_rate: Annotated[
         float, _option("Training", "--learning-rate", min=0, help="Adam's step size.")
     ] = DEFAULTS["learning_rate"]
+    schedule: Annotated[
+        Schedule,
+        _option(
+            "Training",
+            "--schedule",
+            help="Step sizes: constant, or risen and fallen to nothing over all epochs.",
+        ),
+    ] = DEFAULTS["schedule"]
     validation_fraction: Annotated[
         float,
         _option(

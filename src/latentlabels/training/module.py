@@ -7,6 +7,7 @@ from abc import abstractmethod
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from latentlabels.training.rows import Batch
 from latentlabels.training.settings import TrainingSettings
 
 VALIDATION_SCORE = "validation"
+RISING = 0.25  # of all updates, where step sizes go through one cycle
 
 
 class ScoredModule(L.LightningModule):
@@ -35,6 +37,19 @@ class ScoredModule(L.LightningModule):
         self.clean = clean
         self.settings = settings
         self._validated: list[tuple[Tensor, Tensor]] = []
+
+    def scheduled(self, optimizer: torch.optim.Optimizer) -> OptimizerLRScheduler:
+        """The optimiser, its step sizes on the schedule that is wanted."""
+        if self.settings.schedule == "constant":
+            return optimizer
+        cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            [group["lr"] for group in optimizer.param_groups],
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            pct_start=RISING,
+            cycle_momentum=False,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
     @abstractmethod
     def predicted(self, batch: Batch) -> Tensor:
@@ -88,7 +103,7 @@ class RobustModule(ScoredModule):
         """E[ŷ | x] of a batch, (batch, clean)."""
         return self.model.predict_mean(batch.x, batch.rows)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with weight decay, and step sizes of their own for an encoder and for the CRF."""
         settings = self.settings
         encoder = self._encoder_parameters()
@@ -112,9 +127,10 @@ class RobustModule(ScoredModule):
                     "eps": settings.encoder_epsilon,
                 }
             )
-        return torch.optim.AdamW(
+        optimizer = torch.optim.AdamW(
             groups, weight_decay=settings.weight_decay, eps=settings.epsilon, foreach=True
         )
+        return self.scheduled(optimizer)
 
     def _encoder_parameters(self) -> list[nn.Parameter]:
         encoder = encoder_in(self.model.network)

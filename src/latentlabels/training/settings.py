@@ -24,6 +24,8 @@ class TrainingSettings:
         encoder_epsilon: Adam's ε for the encoder.
         weight_decay: of the network.
         crf_weight_decay: of the CRF.
+        schedule: "constant" step sizes, or "one-cycle": they rise over the first quarter of all
+            updates, and fall to nothing by the last.
         averaging: decay of the running average of the weights, a step; 0 leaves the last weights.
         alpha: the auxiliary's weight over time.
         gibbs: chains a row and sweeps an update, where the negative phase is sampled.
@@ -43,6 +45,7 @@ class TrainingSettings:
     encoder_epsilon: float = 1e-8
     weight_decay: float = 1e-2
     crf_weight_decay: float = 1e-2
+    schedule: str = "constant"
     averaging: float = 0.99
     alpha: AlphaSchedule = AlphaSchedule(8.0, 1.0, 10.0)
     gibbs: GibbsSchedule = GibbsSchedule()
