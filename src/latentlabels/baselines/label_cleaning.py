@@ -28,7 +28,7 @@ class LabelCleaning(Baseline):
 
     The loss is weight · L_clean + L_classify, with
 
-        L_clean    = Σ over verified rows |c(y, x) − ŷ|,
+        L_clean    = Σ over verified rows ‖c(y, x) − ŷ‖₁,
         L_classify = cross entropy of h(x) and ŷ where it is verified, and c(y, x) elsewhere.
 
     No gradient of L_classify reaches c. The cleaned labels are c(y, x).
