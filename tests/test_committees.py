@@ -21,7 +21,8 @@ from latentlabels.model.pairwise import Potentials
 from latentlabels.model.units import Bernoulli, Categorical, Units
 from latentlabels.network.examples import Examples
 from latentlabels.robust_model import RobustModel, Teacher
-from latentlabels.training.fit import History, train
+from latentlabels.training.fit import train
+from latentlabels.training.position import History
 from latentlabels.training.rows import Rows
 
 ROWS = 4000

@@ -106,7 +106,9 @@ def _train(
         crf = PairwiseCRF(auxiliary.noisy, auxiliary.clean, pairwise=False)
         plain = RobustModel(network, crf, auxiliary, alpha=0.0)
         plain.start_from_labels(rows.noisy_mean())
-        train(plain, rows, validation, replace(training, seed=seed), progress=progress)
+        own = None if training.checkpoints is None else training.checkpoints / f"{kind}-{number}"
+        settings = replace(training, seed=seed, checkpoints=own)
+        train(plain, rows, validation, settings, progress=progress)
         committee.bias += crf.clean_bias.detach() / len(committee.networks)
     committee.eval().requires_grad_(False)
 

@@ -125,6 +125,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             validation rows, or the noisy classes where the verified classes are among them.
         noisy_labels: the noisy vocabulary; by default the labels that occur.
         checkpoints: a folder for training's checkpoints; none are kept by default.
+        resume: whether a fit that was stopped goes on after its last epoch in `checkpoints`, if
+            there is one: with the same data and arguments it ends as if it had not been stopped.
         random_state: seed of everything random.
         verbose: whether to show a progress bar.
 
@@ -189,6 +191,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clean_labels: Sequence[Name] | None = None,
         noisy_labels: Sequence[Name] | None = None,
         checkpoints: str | Path | None = None,
+        resume: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
     ) -> None:
@@ -235,6 +238,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.clean_labels = clean_labels
         self.noisy_labels = noisy_labels
         self.checkpoints = checkpoints
+        self.resume = resume
         self.random_state = random_state
         self.verbose = verbose
 
@@ -312,7 +316,6 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             encoder=self.encoder_,
             backbone=self.backbone if isinstance(self.backbone, nn.Module) else None,
             progress=self.verbose,
-            checkpoints=None if self.checkpoints is None else Path(self.checkpoints),
         )
         self.noisy_space_, self.clean_space_ = prepared.noisy, prepared.clean
         self.classes_ = np.array(prepared.clean.names)
@@ -613,6 +616,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             alpha=AlphaSchedule(start, end, self.alpha_epochs),
             gibbs=GibbsSchedule(self.chains, self.sweeps, adaptive=self.adaptive_sweeps),
             chain_file=None if self.chain_file is None else Path(self.chain_file),
+            checkpoints=None if self.checkpoints is None else Path(self.checkpoints),
+            resume=self.resume,
             workers=self.workers if self._tuned() == "all" else 0,
             seed=seed,
         )

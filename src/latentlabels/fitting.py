@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,7 +23,8 @@ from latentlabels.network.examples import Vectors
 from latentlabels.network.potentials import PotentialNetwork
 from latentlabels.robust_model import Committee, RobustModel, Teacher
 from latentlabels.store import Architecture, Tune, build_member, build_network
-from latentlabels.training.fit import History, own_randomness, train
+from latentlabels.training.fit import own_randomness, train
+from latentlabels.training.position import History
 from latentlabels.training.rows import Rows
 from latentlabels.training.settings import TrainingSettings
 
@@ -71,7 +71,6 @@ def fit_model(
     encoder: Encoder | None = None,
     backbone: nn.Module | None = None,
     progress: bool = False,
-    checkpoints: Path | None = None,
 ) -> Fitted:
     """Fit the auxiliary, start the model from it, and train.
 
@@ -85,7 +84,6 @@ def fit_model(
         encoder: what turned the examples into features or, where all is tuned, will.
         backbone: the caller's own, in the place of the network's layers.
         progress: whether to show a progress bar.
-        checkpoints: a folder for training's checkpoints.
 
     Raises:
         LabelError: an auxiliary that cannot be had for these labels.
@@ -140,7 +138,7 @@ def fit_model(
         seed=training.seed,
     )
     model.start_from_labels(rows.noisy_mean(), weights=settings.start == "auxiliary")
-    history = train(model, rows, validation, training, progress=progress, checkpoints=checkpoints)
+    history = train(model, rows, validation, training, progress=progress)
     if settings.students and settings.tune == "head" and not rows.verified.all():
         architecture = replace(architecture, students=settings.students)
         seeds = member_seeds(training.seed, "student", settings.students)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -125,6 +126,20 @@ class PersistentGibbs(NegativePhase):
         if self.schedule.adaptive:
             self._adapt(memory(latent, run.latent))
         return -crf.energy(fields.per_chain(), run.noisy, run.latent_mean).mean(-1)
+
+    def position(self) -> dict[str, Any]:
+        """Where the chains stand, as tensors and numbers."""
+        return {"bits": self.store.bits, "done": self.store.done, "sweeps": self.sweeps}
+
+    def go_on_from(self, position: dict[str, Any]) -> None:
+        """Let the chains go on from where others of the same shape stood."""
+        self.store.bits.copy_(position["bits"])
+        self.store.done.copy_(position["done"])
+        self.sweeps = position["sweeps"]
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> PersistentGibbs:
+        """Itself: an average of a module's weights is a copy of it, and needs no chains."""
+        return self
 
     def _adapt(self, remembered: float) -> None:
         if remembered > LONGEST_MEMORY:

@@ -85,6 +85,8 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
                     f"tuned has none; got {parameters[name]!r}. Leave {name} out, or the backbone "
                     'frozen (tune="head").'
                 )
+    if parameters["resume"] and parameters["checkpoints"] is None:
+        raise LatentLabelsError("resume goes on from checkpoints=... (--checkpoints): name them.")
     choices: dict[str, tuple[str, ...]] = {
         "input_kind": ("vector", "image", "text"),
         "tune": ("head", "all"),

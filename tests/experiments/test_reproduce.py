@@ -31,6 +31,7 @@ from latentlabels.experiments.plan import Request, key_of
 from latentlabels.experiments.protocol import Method, Outcome, run_method
 from latentlabels.experiments.reproduce import reproduce
 from latentlabels.experiments.task import Task
+from latentlabels.training.module import RobustModule
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +167,44 @@ def test_a_stopped_run_goes_on_where_it_was(
     run(request, tmp_path)
     assert again.names == []
     assert (tmp_path / "table2.md").read_bytes() == table
+
+
+def test_a_run_stopped_in_its_middle_goes_on_after_its_last_epoch(
+    cifar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = on_cifar(cifar, only=("mapped", "no-link"))
+    request = replace(request, changes=(*request.changes, "epochs=3"))
+    run(request, tmp_path / "whole")
+    step, seen = RobustModule.training_step, []
+
+    def counted(trained: RobustModule, *arguments: Any) -> Any:
+        seen.append(trained.trainer.current_epoch)
+        if len(seen) == stop_at:
+            raise KeyboardInterrupt
+        return step(trained, *arguments)
+
+    monkeypatch.setattr(RobustModule, "training_step", counted)
+    stop_at = 0
+    run(request, tmp_path / "counted")
+    stop_at, steps = len(seen) - 1, len(seen)
+    seen.clear()
+    out = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        run(request, out)
+    assert seen[-1] == 2, "it was in the last epoch of its last run"
+    assert list((out / "training").iterdir())
+    seen.clear()
+    run(request, out)
+    assert set(seen) == {2}
+    assert len(seen) < steps / 3
+    whole, again = (
+        read(tmp_path / name / "results.json")["cells"] for name in ("whole", "stopped")
+    )
+    for key in whole:
+        for cell in (whole[key], again[key]):
+            del cell["seconds"]
+    assert again == whole
+    assert not (out / "training").exists()
 
 
 def test_seeds_rates_and_methods_can_be_added(

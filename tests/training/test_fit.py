@@ -58,9 +58,11 @@ def fitted(
     validation: Rows | None = None,
     settings: TrainingSettings = SETTINGS,
     model: ModelSettings = MODEL,
-    **where: Any,
+    checkpoints: Path | None = None,
+    progress: bool = False,
 ) -> Fitted:
-    return fit_model(rows, validation, UNITS, UNITS, model, settings, **where)
+    wanted = replace(settings, checkpoints=checkpoints)
+    return fit_model(rows, validation, UNITS, UNITS, model, wanted, progress=progress)
 
 
 def weights(fit: Fitted) -> Tensor:

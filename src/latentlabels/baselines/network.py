@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from latentlabels.baselines.problem import Fitted, Problem
 from latentlabels.model.units import Units
 from latentlabels.network.examples import in_batches
-from latentlabels.training.fit import History, fit_module, own_randomness
+from latentlabels.training.fit import fit_module, own_randomness
 from latentlabels.training.module import ScoredModule
+from latentlabels.training.position import History
 from latentlabels.training.rows import Batch, Rows
 from latentlabels.training.settings import TrainingSettings
 

@@ -46,7 +46,7 @@ NOT_SHARED = frozenset(
     {
         *("input_kind", "backbone", "weights", "pretrained", "tune", "image_size", "augment"),
         *("precision", "workers", "cache", "on_bad_input", "chain_file", "checkpoints"),
-        *("random_state", "verbose"),
+        *("resume", "random_state", "verbose"),
     }
 )
 

@@ -430,6 +430,14 @@ class ModelOptions:
         Path | None,
         _option("Training", "--checkpoints", metavar="DIR", help="Keep training's checkpoints."),
     ] = DEFAULTS["checkpoints"]
+    resume: Annotated[
+        bool,
+        _option(
+            "Training",
+            "--resume/--no-resume",
+            help="Go on after the last epoch in --checkpoints, if there is one.",
+        ),
+    ] = DEFAULTS["resume"]
 
 
 @dataclass(frozen=True)

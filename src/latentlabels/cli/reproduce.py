@@ -19,7 +19,7 @@ _data = partial(typer.Option, rich_help_panel="Data")
 _experiment = partial(typer.Option, rich_help_panel="Experiment")
 
 REMEMBERED = (
-    "interrupted; runs that had ended are kept in {out}: the same command goes on after them."
+    "interrupted; what was done is kept in {out}: the same command goes on after its last epoch."
 )
 
 
@@ -124,7 +124,7 @@ def reproduce(
 ) -> None:
     """Run the paper's experiments: leaves a table beside its figures, or a picture.
 
-    Every run is kept as it ends. The same command on the same folder goes on after the last.
+    Every run is kept as it ends. The same command on the same folder goes on after the last epoch.
     """
     # These take a second to import, which other commands need not wait for.
     from latentlabels.experiments.paper import MEASURES, NOISE_RATES

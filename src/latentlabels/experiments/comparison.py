@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, Final
 
@@ -129,9 +130,20 @@ def isolated(
     task: Task, shared: Mapping[str, Any], entry: Entry, choice: int, seed: int
 ) -> dict[str, Any]:
     """One run in a process of its own, whose memory is that of this run alone."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(1, mp_context=_fresh()) as pool:
         return pool.submit(measured, task, shared, entry, choice, seed).result()
+
+
+def _fresh() -> BaseContext:
+    """What starts processes that hold the imported modules and nothing else.
+
+    A server that has imported them once forks them; where there is none, each imports them.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload([__name__])
+    return server
 
 
 def measured(

@@ -12,7 +12,8 @@ from latentlabels.baselines.problem import Problem
 from latentlabels.data.labels import read_columns
 from latentlabels.estimator import RobustClassifier
 from latentlabels.experiments.task import Task
-from latentlabels.network.backbones import Standardise, vector_backbone
+from latentlabels.fitting import ModelSettings
+from latentlabels.network.backbones import Standardise, own_backbone, vector_backbone
 from latentlabels.network.examples import Vectors
 from latentlabels.preparation import prepare, verified_rows
 
@@ -22,9 +23,11 @@ def problem_of(task: Task, settings: Mapping[str, Any]) -> Problem:
 
     Args:
         task: the table; it needs validation rows.
-        settings: arguments of `RobustClassifier`, whose network and training all methods share.
+        settings: arguments of `RobustClassifier`, whose network and training all methods share; a
+            module as `backbone` is the network up to its features.
     """
     classifier = RobustClassifier(**settings)
+    backbone = classifier.backbone if isinstance(classifier.backbone, nn.Module) else None
     shape = classifier.model_settings()
     train, held = task.rows("train"), task.rows("validation")
     clean = read_columns(task.readable(train))
@@ -46,22 +49,26 @@ def problem_of(task: Task, settings: Mapping[str, Any]) -> Problem:
         prepared.validation,
         prepared.noisy,
         prepared.clean,
-        _networks(x, shape.hidden_layers, shape.dropout, shape.input_dropout),
+        _networks(x, shape, backbone),
         classifier.training_settings(0),
     )
 
 
 def _networks(
-    x: Vectors, widths: tuple[int, ...], dropout: float, input_dropout: float
+    x: Vectors, shape: ModelSettings, backbone: nn.Module | None
 ) -> Callable[[int], nn.Module]:
     """What makes untrained networks for the vectors, which they standardise."""
-    inputs = x.values.shape[1]
+    inputs, widths = x.values.shape[1], shape.hidden_layers
     standard = Standardise(inputs)
     standard.fit(torch.from_numpy(x.values))
 
     def network(outputs: int) -> nn.Module:
-        layers = vector_backbone(inputs, widths, dropout, input_dropout)
+        if backbone is None:
+            layers = vector_backbone(inputs, widths, shape.dropout, shape.input_dropout)
+            features = widths[-1] if widths else inputs
+        else:
+            layers, features = own_backbone(backbone, inputs)
         layers[0].load_state_dict(standard.state_dict())
-        return nn.Sequential(layers, nn.Linear(widths[-1] if widths else inputs, outputs))
+        return nn.Sequential(layers, nn.Linear(features, outputs))
 
     return network

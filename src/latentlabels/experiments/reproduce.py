@@ -1,13 +1,16 @@
 """The paper's tables and figures: every run kept as it ends, then what they come to.
 
-A run that was stopped begins anew; those that had ended are not run again.
+Runs that had ended are not run again, and one that was stopped goes on after its last epoch.
 
 Source: Vahdat (2017), section 4.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +27,7 @@ from latentlabels.experiments.task import Task
 from latentlabels.results import write_json
 
 FEATURES: Final = "features"
+TRAINING: Final = "training"
 
 Say = Callable[[str], None]
 
@@ -53,13 +57,19 @@ def reproduce(
     missing = [cell for cell in cells if cell.key not in kept.cells]
     if len(missing) < len(cells):
         say(f"{len(cells) - len(missing)} of {len(cells)} runs are there already.")
+    if overwrite:
+        shutil.rmtree(out / TRAINING, ignore_errors=True)
     runs = _Runs(plan, out / FEATURES, progress=progress)
     for cell in missing:
-        outcome = runs.run(cell)
+        checkpoints = out / TRAINING / re.sub(r"\W+", "-", cell.key)
+        outcome = runs.run(cell, checkpoints)
         kept.add(cell.key, outcome)
+        shutil.rmtree(checkpoints, ignore_errors=True)
         say(f"{cell.column.name}, {cell.row.name}, seed {cell.seed}: {_told(outcome)}")
         if request.target not in FIGURES:
             _write_table(plan, kept, out)
+    with contextlib.suppress(OSError):
+        (out / TRAINING).rmdir()  # unless runs that nobody asked for now were stopped in it
     if request.target in FIGURES:
         name = f"{request.target}.png"
         draw_figure(out / name, request.target, kept.cells[cells[0].key]["examples"], request.data)
@@ -82,12 +92,17 @@ class _Runs:
         self.progress = progress
         self._loaded: tuple[tuple[str, int], LabelledImages, Task] | None = None
 
-    def run(self, cell: Cell) -> dict[str, Any]:
-        """Fit and score, as JSON values."""
+    def run(self, cell: Cell, checkpoints: Path) -> dict[str, Any]:
+        """Fit and score, as JSON values; a fit that was stopped goes on from its checkpoints."""
         request = self.plan.request
         images, task = self._data(cell)
         method = cell.column.method(cell.row, images, request, cell.seed)
-        extra = {"cache": self.features, "verbose": self.progress}
+        extra = {
+            "cache": self.features,
+            "checkpoints": checkpoints,
+            "resume": True,
+            "verbose": self.progress,
+        }
         method = replace(method, settings={**method.settings, **extra})
         outcome, classifier = run_method(task, method, cell.seed)
         assert classifier is not None

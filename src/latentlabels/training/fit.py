@@ -8,7 +8,6 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import lightning as L
@@ -29,36 +28,9 @@ from latentlabels.network.examples import ENCODED, VECTORS, Vectors, plainly, sp
 from latentlabels.objective import ExactPhase, NegativePhase, PersistentGibbs
 from latentlabels.robust_model import RobustModel
 from latentlabels.training.module import VALIDATION_SCORE, RobustModule, ScoredModule
+from latentlabels.training.position import BEST, LAST, History, Position, WholeFiles, run_of
 from latentlabels.training.rows import Batch, Draw, MixedBatches, Rows
 from latentlabels.training.settings import TrainingSettings
-
-
-@dataclass
-class History:
-    """What happened in training.
-
-    Attributes:
-        epochs: loss, alpha and, with validation rows, the validation score of every epoch.
-        best_epoch: the epoch whose weights were kept, from 0.
-        negative_phase: "exact" or "gibbs".
-        validation: the validation score of what was kept; None without validation rows.
-    """
-
-    epochs: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = 0
-    negative_phase: str = "exact"
-    validation: float | None = None
-
-
-class _Recorder(Callback):
-    """Writes down what every epoch logged."""
-
-    def __init__(self, history: History) -> None:
-        self.history = history
-
-    def on_train_epoch_end(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
-        logged = {name: float(value) for name, value in trainer.logged_metrics.items()}
-        self.history.epochs.append({"epoch": trainer.current_epoch, **logged})
 
 
 def train(
@@ -68,7 +40,6 @@ def train(
     settings: TrainingSettings,
     *,
     progress: bool = False,
-    checkpoints: Path | None = None,
 ) -> History:
     """Train a model in place, and leave it with the best weights.
 
@@ -80,11 +51,9 @@ def train(
         validation: rows with clean labels for early stopping and the choice of epoch.
         settings: how to train.
         progress: whether to show a progress bar.
-        checkpoints: a folder for Lightning's checkpoints of the best and the last epoch; a
-            temporary one by default.
 
     Raises:
-        LatentLabelsError: training has diverged.
+        LatentLabelsError: training has diverged, or cannot go on from a checkpoint.
     """
     exact = is_tractable(model.crf)
     phase: NegativePhase = ExactPhase()
@@ -99,7 +68,7 @@ def train(
     # Lightning keeps the mode it finds, and a module may come in that of evaluation.
     seen = _seen_by_teacher(model, rows)
     module = RobustModule(model.train(), phase, settings, seen)
-    history = fit_module(module, rows, validation, progress=progress, checkpoints=checkpoints)
+    history = fit_module(module, rows, validation, progress=progress)
     history.negative_phase = "exact" if exact else "gibbs"
     # α as it stood at the end of the epoch that was kept: q is the posterior those weights were
     # trained with.
@@ -113,43 +82,47 @@ def fit_module(
     validation: Rows | None,
     *,
     progress: bool = False,
-    checkpoints: Path | None = None,
 ) -> History:
     """Train any module in place, and leave it with the best weights, for evaluation.
 
     The arguments are those of `train`.
 
     Raises:
-        LatentLabelsError: training has diverged.
+        LatentLabelsError: training has diverged, or cannot go on from a checkpoint.
     """
     settings, history = module.settings, History()
     batches = MixedBatches(
         rows.verified, settings.batch_size, settings.verified_share, settings.seed
     )
     with tempfile.TemporaryDirectory() as temporary, own_randomness(settings.seed):
-        best = _checkpoint(checkpoints or Path(temporary), validated=validation is not None)
-        callbacks: list[Callback] = [best, _Recorder(history)]
+        folder = settings.checkpoints or Path(temporary)
+        position = Position(history, batches, run_of(module, rows, validation, settings))
+        goes_on = settings.resume and position.find(folder / f"{LAST}.ckpt")
+        callbacks: list[Callback] = [position]
         if validation is not None:
-            if checkpoints is not None:
-                callbacks.append(_checkpoint(checkpoints, validated=False))
+            callbacks.append(_best(folder))
             callbacks.append(
                 EarlyStopping(VALIDATION_SCORE, mode="max", patience=settings.patience)
             )
+        if validation is None or settings.checkpoints is not None:
+            callbacks.append(_last(folder))
         if settings.averaging > 0:
             callbacks.append(EMAWeightAveraging(use_buffers=True, decay=settings.averaging))
         if progress:
             callbacks.append(RichProgressBar())
-        with _quiet_lightning():
-            trainer = _trainer(settings, callbacks, progress=progress)
-            _fit(
-                trainer,
-                module,
-                _loader(rows, batches, settings),
-                None
-                if validation is None
-                else _loader(validation, _in_order(validation), settings),
-            )
-        saved = torch.load(best.best_model_path, weights_only=True)
+        if not (goes_on and history.over(settings)):
+            with _quiet_lightning():
+                _fit(
+                    _trainer(settings, callbacks, progress=progress),
+                    module,
+                    _loader(rows, batches, settings),
+                    None
+                    if validation is None
+                    else _loader(validation, _in_order(validation), settings),
+                    folder / f"{LAST}.ckpt" if goes_on else None,
+                )
+        kept = LAST if validation is None else BEST
+        saved = torch.load(folder / f"{kept}.ckpt", weights_only=True)
         module.load_state_dict(saved["state_dict"])
         _require_finite(module)
         history.best_epoch = int(saved["epoch"])
@@ -177,16 +150,16 @@ def _require_finite(module: ScoredModule) -> None:
         )
 
 
-def _checkpoint(folder: Path, *, validated: bool) -> ModelCheckpoint:
-    """The best epoch's, or the last one's: `save_last` of the best would copy the best."""
-    if not validated:
-        return ModelCheckpoint(folder, filename="last", enable_version_counter=False)
+def _best(folder: Path) -> ModelCheckpoint:
     return ModelCheckpoint(
-        folder,
-        filename="best",
-        monitor=VALIDATION_SCORE,
-        mode="max",
-        enable_version_counter=False,
+        folder, filename=BEST, monitor=VALIDATION_SCORE, mode="max", enable_version_counter=False
+    )
+
+
+def _last(folder: Path) -> ModelCheckpoint:
+    """One of its own: `save_last` of the best would copy the best."""
+    return ModelCheckpoint(
+        folder, filename=LAST, save_on_train_epoch_end=True, enable_version_counter=False
     )
 
 
@@ -196,6 +169,7 @@ def _trainer(settings: TrainingSettings, callbacks: list[Callback], *, progress:
         accelerator="auto",
         devices=1,
         callbacks=callbacks,
+        plugins=[WholeFiles()],
         logger=False,
         enable_progress_bar=progress,
         enable_model_summary=False,
@@ -209,12 +183,13 @@ def _fit(
     module: ScoredModule,
     training: DataLoader[Batch],
     validation: DataLoader[Batch] | None,
+    checkpoint: Path | None,
 ) -> None:
     """Run the trainer, and let an interrupt through as the interrupt it was."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         with plainly():
-            trainer.fit(module, training, validation)
+            trainer.fit(module, training, validation, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None

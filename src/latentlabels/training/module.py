@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -131,6 +132,18 @@ class RobustModule(ScoredModule):
             groups, weight_decay=settings.weight_decay, eps=settings.epsilon, foreach=True
         )
         return self.scheduled(optimizer)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the chains, where a checkpoint is kept for longer than training."""
+        phase = self.loss.negative_phase
+        if isinstance(phase, PersistentGibbs) and self.settings.checkpoints is not None:
+            checkpoint["chains"] = phase.position()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the chains go on from where they stood."""
+        phase = self.loss.negative_phase
+        if isinstance(phase, PersistentGibbs):
+            phase.go_on_from(checkpoint["chains"])
 
     def _encoder_parameters(self) -> list[nn.Parameter]:
         encoder = encoder_in(self.model.network)

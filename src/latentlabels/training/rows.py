@@ -135,6 +135,11 @@ class MixedBatches(Sampler[Draw]):
         ):
             yield Draw(np.concatenate([own, known]), visit)
 
+    def skip(self, visits: int) -> None:
+        """Draw the order of so many epochs without going through them."""
+        for _ in range(visits):
+            next(iter(self), None)
+
     def _verified_stream(self, count: int) -> NDArray[np.int64]:
         if len(self.noisy_rows) == 0:
             return self.generator.permutation(self.verified_rows)

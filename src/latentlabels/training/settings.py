@@ -30,6 +30,9 @@ class TrainingSettings:
         alpha: the auxiliary's weight over time.
         gibbs: chains a row and sweeps an update, where the negative phase is sampled.
         chain_file: where chains' states are mapped from; None keeps them in memory.
+        checkpoints: a folder for the checkpoints of the best and the last epoch; a temporary one by
+            default.
+        resume: whether to go on after the last epoch in that folder, if there is one.
         workers: processes that read and prepare examples beside the training process.
         seed: of batches, dropout and chains, below 2³².
     """
@@ -50,5 +53,7 @@ class TrainingSettings:
     alpha: AlphaSchedule = AlphaSchedule(8.0, 1.0, 10.0)
     gibbs: GibbsSchedule = GibbsSchedule()
     chain_file: Path | None = None
+    checkpoints: Path | None = None
+    resume: bool = False
     workers: int = 0
     seed: int = 0
