@@ -1,11 +1,14 @@
-"""CIFAR-10 from scratch under flipped labels: cross entropy against the model, last epoch and best.
+"""CIFAR-10 from scratch under flipped labels: prediction and recovery, last epoch and best.
 
     python benchmarks/cifar.py cifar10n.parquet
-    python benchmarks/cifar.py cifar10n.parquet --noise 0 --methods "cross entropy"
+    python benchmarks/cifar.py cifar10n.parquet --noise 0 --methods all-clean
 
 The table has an `image` column, a true `label`, a `split` (train / test) and `verified`. Labels of
-the training rows are flipped as Patrini et al. (2017) do. Both methods may read the labels of the
-verified rows, half of which choose the best epoch; every other true label only scores.
+the training rows are flipped as Patrini et al. (2017) do. Every method may read the labels of half
+of the verified rows, and chooses its epoch by the other half, which it does not train on; every
+other true label only scores. Methods are those of `latentlabels compare --list-methods`, each with
+the first of its settings. Forward and backward correction read their transition matrix off cross
+entropy's network, where that is run before them.
 """
 
 from __future__ import annotations
@@ -15,25 +18,47 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentlabels import LatentLabelsError, RobustClassifier
+from latentlabels import LatentLabelsError
+from latentlabels.baselines import BASELINES
+from latentlabels.baselines.loss_correction import LossCorrection
+from latentlabels.baselines.network import FittedNetwork
+from latentlabels.baselines.problem import Baseline
+from latentlabels.baselines.transition import anchored_transition
 from latentlabels.data.arrow_cells import ArrowCells
 from latentlabels.data.columns import column_of, flags, splits
 from latentlabels.data.images import decode_image, read_content
 from latentlabels.data.noise import CIFAR10_CLASSES, flip_labels, patrini_transition
 from latentlabels.data.table import read_table
+from latentlabels.experiments.entries import ENTRIES
+from latentlabels.experiments.problems import pose
+from latentlabels.experiments.protocol import run_method
+from latentlabels.experiments.task import Task
+from latentlabels.robust_model import RobustModel
+from latentlabels.training.fit import own_randomness
 
+SIZE = 32
 SHIFT = 2  # pixels
+QUANTILE = 0.97
 
 
 class SmallNetwork(nn.Module):
-    """A residual network of nine layers, which mirrors and shifts its images in training."""
+    """A residual network of nine layers, which mirrors and shifts its images in training.
+
+    Its products are in bfloat16.
+
+    Args:
+        width: maps of the first layer; the last has eight times as many.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -46,10 +71,15 @@ class SmallNetwork(nn.Module):
             _Residual(8 * width),
             nn.AdaptiveMaxPool2d(1),
             nn.Flatten(),
-        )
+        ).to(memory_format=torch.channels_last)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(_varied(x) if self.training else x)
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(batch, 3072) to (batch, 8 · width)."""
+        x = pixels.unflatten(-1, (3, SIZE, SIZE))
+        x = (_varied(x) if self.training else x).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            features: Tensor = self.layers(x)
+        return features.float()
 
 
 class _Residual(nn.Module):
@@ -58,7 +88,8 @@ class _Residual(nn.Module):
         self.inner = nn.Sequential(_convolution(width, width), _convolution(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.inner(x)
+        changed: Tensor = self.inner(x)
+        return x + changed
 
 
 def _convolution(inputs: int, outputs: int, *, pool: bool = False) -> nn.Sequential:
@@ -85,163 +116,204 @@ def _varied(x: Tensor) -> Tensor:
     return padded[image, channel, rows, columns]
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Images as an array (rows, 32, 32, 3), class names, and which rows are what."""
+def read(path: Path, noise: float, seed: int) -> Task:
+    """The table under the protocol, with pixels as vectors and flipped labels."""
     table = read_table(path)
     cells = ArrowCells.of(column_of(table, "image"))
-    return {
-        "x": np.stack([np.asarray(decode_image(read_content(cell))) for cell in cells]),
-        "label": np.array(column_of(table, "label").to_pylist()),
-        "train": splits(table, "split") == "train",
-        "verified": flags(table, "verified"),
-    }
+    pixels = np.stack([np.asarray(decode_image(read_content(cell))) for cell in cells])
+    x = (pixels.transpose(0, 3, 1, 2).reshape(len(pixels), -1) / 255).astype(np.float32)
+    truth = column_of(table, "label").to_pylist()
+    split = splits(table, "split").astype("U10")
+    verified = flags(table, "verified")
+    codes = np.array([CIFAR10_CLASSES.index(name) for name in truth])
+    train = np.flatnonzero(split == "train")
+    codes[train] = flip_labels(codes[train], patrini_transition(noise), seed=seed)
+    given = [CIFAR10_CLASSES[code] for code in codes]
+    choosing = np.flatnonzero(verified)[1::2]
+    split[choosing] = "validation"
+    verified[choosing] = False
+    return Task(x, given, truth, split, verified)
 
 
-def fitted(
-    method: str,
-    data: dict[str, Any],
-    given: np.ndarray,
-    arguments: argparse.Namespace,
-    folder: Path,
-) -> RobustClassifier:
-    """A method fitted on the training rows, its checkpoints in a folder."""
-    train = data["train"]
-    known = data["verified"][train]
-    truth = data["label"][train]
-    # Half of the verified rows choose the epoch; neither method trains on their true label.
-    choosing = np.flatnonzero(known)[1::2]
-    readable = known.copy()
-    readable[choosing] = False
-    classifier = RobustClassifier(
-        input_kind="image",
-        backbone=SmallNetwork(arguments.width),
-        tune="all",
-        image_size=32,
-        augment=False,
-        precision=arguments.precision,
-        workers=arguments.workers,
-        encoder_learning_rate=arguments.learning_rate,
-        learning_rate=arguments.learning_rate,
-        weight_decay=arguments.weight_decay,
-        schedule=arguments.schedule,
-        averaging=arguments.averaging,
-        batch_size=arguments.batch_size,
-        epochs=arguments.epochs,
-        patience=arguments.epochs,
-        alpha_start=arguments.alpha_start,
-        alpha_end=arguments.alpha_end,
-        alpha_epochs=arguments.alpha_epochs,
-        noisy_labels=CIFAR10_CLASSES,
-        clean_labels=CIFAR10_CLASSES,
-        checkpoints=folder,
-        random_state=arguments.seed,
-        verbose=arguments.progress,
+@dataclass
+class Trained:
+    """A method after training.
+
+    Attributes:
+        network: what training changed.
+        prefix: of its weights' names in checkpoints.
+        predict: p(ŷ | x) of some rows of the task, (rows, classes).
+        clean: probabilities of the clean labels of some training rows, (rows, classes).
+        best_epoch: the epoch whose weights were kept, from 0.
+        last_alpha: the auxiliary's weight at the end of training, where there is one.
+    """
+
+    network: nn.Module
+    prefix: str
+    predict: Callable[[NDArray[np.intp]], NDArray[Any]]
+    clean: Callable[[NDArray[np.intp]], NDArray[Any]]
+    best_epoch: int
+    last_alpha: float | None = None
+
+    def to_last_epoch(self, folder: Path) -> None:
+        """Put the last epoch's weights in the place of the best's."""
+        saved = torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+        kept = self.network.state_dict()
+        self.network.load_state_dict({name: saved[f"{self.prefix}.{name}"] for name in kept})
+        if isinstance(self.network, RobustModel) and self.last_alpha is not None:
+            self.network.alpha = self.last_alpha
+
+
+def trained(
+    key: str, task: Task, shared: dict[str, Any], seed: int, transition: Tensor | None
+) -> Trained:
+    """A method by its key, trained on a task; forward and backward correction may be given T."""
+    train = task.rows("train")
+    if key not in BASELINES:
+        method = ENTRIES[key].method(shared, 0)
+        _, classifier = run_method(task, method, seed)
+        assert classifier is not None
+
+        def clean(rows: NDArray[np.intp]) -> NDArray[Any]:
+            chosen = train[rows]
+            cleaned = classifier.clean(task.x[chosen], task.noisy_of(chosen))
+            return cleaned.probabilities
+
+        return Trained(
+            classifier.model_,
+            "model",
+            lambda rows: classifier.predict_proba(task.x[rows]),
+            clean,
+            classifier.history_.best_epoch,
+            classifier.training_settings(0).alpha.at(classifier.epochs),
+        )
+    baseline: Baseline = BASELINES[key]
+    own = dict(baseline.choices[0])
+    if isinstance(baseline, LossCorrection) and transition is not None:
+        baseline = LossCorrection(baseline.direction, transition)
+        own.pop("quantile")
+    posed = pose(task, shared)
+    fitted = baseline.fit(posed.problem, seed, **own)
+    if not isinstance(fitted, FittedNetwork):
+        raise LatentLabelsError(f"{key} has no network whose last epoch could be scored.")
+    return Trained(
+        fitted.network,
+        "network",
+        lambda rows: posed.predict(fitted, rows),
+        lambda rows: fitted.cleaned(rows).numpy(),
+        fitted.history.best_epoch,
     )
-    if method == "cross entropy":
-        # A plain classifier of the labels as they are, those of readable rows mended.
-        classifier.set_params(pairwise=False, auxiliary="regression")
-        clean = np.where(readable, truth, given)
-    else:
-        clean = np.where(readable, truth, None)
-    x = data["x"][train]
-    return classifier.fit(x, given, list(clean), validation=(x[choosing], list(truth[choosing])))
 
 
-def scores(
-    classifier: RobustClassifier, method: str, data: dict[str, Any], given: np.ndarray
-) -> dict[str, float]:
+def scores(method: Trained, task: Task, *, recovered: bool) -> dict[str, float | None]:
     """Accuracy on the test rows, and of the labels of training rows that were not verified."""
-    test = ~data["train"]
-    hidden = ~data["verified"][data["train"]]
-    x, truth = data["x"][data["train"]][hidden], data["label"][data["train"]][hidden]
-    if method == "cross entropy":
-        recovered = classifier.predict(x)
-    else:
-        cleaned = classifier.clean(x, given[hidden])
-        recovered = np.array(cleaned.names)[cleaned.probabilities.argmax(1)]
+
+    def accuracy(probabilities: NDArray[Any], rows: NDArray[np.intp]) -> float:
+        names = np.array(CIFAR10_CLASSES)
+        return float(np.mean(names[probabilities.argmax(1)] == np.array(task.clean_of(rows))))
+
+    test, train = task.rows("test"), task.rows("train")
+    hidden = np.flatnonzero(~task.verified[train])
     return {
-        "test": float(np.mean(classifier.predict(data["x"][test]) == data["label"][test])),
-        "recovery": float(np.mean(recovered == truth)),
+        "test": accuracy(method.predict(test), test),
+        "recovery": accuracy(method.clean(hidden), train[hidden]) if recovered else None,
     }
-
-
-def last_epoch(classifier: RobustClassifier, folder: Path, arguments: argparse.Namespace) -> None:
-    """Put the last epoch's weights in the place of the best's."""
-    saved = torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
-    own = {name.removeprefix("model."): value for name, value in saved.items()}
-    kept = classifier.model_.state_dict()
-    classifier.model_.load_state_dict({name: own[name] for name in kept})
-    fallen = min(1.0, arguments.epochs / max(arguments.alpha_epochs, 1e-9))
-    classifier.model_.alpha = arguments.alpha_start + fallen * (
-        arguments.alpha_end - arguments.alpha_start
-    )
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", type=Path)
-    parser.add_argument("--methods", nargs="+", default=["cross entropy", "latentlabels"])
+    parser.add_argument("--methods", nargs="+", default=["cross-entropy", "latentlabels"])
     parser.add_argument("--noise", type=float, default=0.4, help="how many of a class are flipped")
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--width", type=int, default=24)
     parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--learning-rate", type=float, default=1e-2)
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--schedule", default="one-cycle")
-    parser.add_argument("--averaging", type=float, default=0.99)
-    parser.add_argument("--precision", default="auto")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--alpha-start", type=float, default=2.0)
-    parser.add_argument("--alpha-end", type=float, default=0.1)
-    parser.add_argument("--alpha-epochs", type=float, default=6.0)
-    parser.add_argument("--rows", type=int, help="so many training rows only")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--progress", action="store_true")
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--out", type=Path, help="a JSON file for the figures; runs in it are kept")
     arguments = parser.parse_args(argv)
     if not arguments.table.is_file():
         parser.error(f"{arguments.table} is not there: name a table of CIFAR-10")
+    for key in arguments.methods:
+        if key not in ENTRIES:
+            parser.error(f"--methods are some of {', '.join(ENTRIES)}; got {key!r}")
     return arguments
+
+
+def settings(arguments: argparse.Namespace, seed: int, folder: Path) -> dict[str, Any]:
+    """Arguments of `RobustClassifier` that all methods share."""
+    with own_randomness(seed):
+        network = SmallNetwork(arguments.width)
+    return {
+        "backbone": network,
+        "learning_rate": arguments.learning_rate,
+        "weight_decay": arguments.weight_decay,
+        "schedule": arguments.schedule,
+        "batch_size": arguments.batch_size,
+        "epochs": arguments.epochs,
+        "patience": arguments.epochs,
+        "noisy_labels": CIFAR10_CLASSES,
+        "clean_labels": CIFAR10_CLASSES,
+        "checkpoints": folder,
+    }
+
+
+def measured(
+    key: str, task: Task, arguments: argparse.Namespace, seed: int, transition: Tensor | None
+) -> dict[str, Any]:
+    """Train and score a method; of cross entropy, the transition matrix that its network shows."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        started = time.perf_counter()
+        method = trained(key, task, settings(arguments, seed, folder), seed, transition)
+        found: dict[str, Any] = {"minutes": (time.perf_counter() - started) / 60}
+        recovered = key != "all-clean"
+        if key == "cross-entropy":
+            said = torch.from_numpy(method.clean(np.arange(len(task.rows("train")))))
+            found["transition"] = anchored_transition(said, QUANTILE).tolist()
+        found["best"] = scores(method, task, recovered=recovered)
+        found["best"]["epoch"] = method.best_epoch + 1
+        method.to_last_epoch(folder)
+        found["last"] = scores(method, task, recovered=recovered)
+        found["last"]["epoch"] = arguments.epochs
+    return found
+
+
+def told(name: str, found: dict[str, Any]) -> str:
+    """Two rows of the table."""
+    lines = []
+    for which in ("best", "last"):
+        own = found[which]
+        recovery = "–" if own["recovery"] is None else f"{100 * own['recovery']:.1f}"
+        lines.append(
+            f"| {name}, {which} | {own['epoch']} | {100 * own['test']:.1f} | {recovery} | "
+            f"{found['minutes']:.1f} |"
+        )
+    return "\n".join(lines)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the methods one after the other and print the table."""
     arguments = parse(argv)
-    data = read(arguments.table)
-    if arguments.rows:
-        chosen = np.flatnonzero(data["train"])[: arguments.rows]
-        chosen = np.concatenate([chosen, np.flatnonzero(~data["train"])])
-        data = {name: values[chosen] for name, values in data.items()}
-    truth = data["label"][data["train"]]
-    names = np.array(CIFAR10_CLASSES)
-    codes = np.array([CIFAR10_CLASSES.index(name) for name in truth])
-    flipped = flip_labels(codes, patrini_transition(arguments.noise), seed=arguments.seed)
-    given = names[flipped]
-    print(f"{np.mean(given != truth):.1%} of {len(truth)} training labels are wrong.")
+    done: dict[str, Any] = {}
+    if arguments.out and arguments.out.is_file():
+        done = json.loads(arguments.out.read_text(encoding="utf-8"))
     print("| method | epoch | test | recovery | minutes |\n|---|---|---|---|---|")
-    results = []
-    for method in arguments.methods:
-        started = time.perf_counter()
-        with tempfile.TemporaryDirectory() as scratch:
-            classifier = fitted(method, data, given, arguments, Path(scratch))
-            minutes = (time.perf_counter() - started) / 60
-            for which in ("best", "last"):
-                if which == "last":
-                    last_epoch(classifier, Path(scratch), arguments)
-                epoch = classifier.history_.best_epoch + 1 if which == "best" else arguments.epochs
-                found = scores(classifier, method, data, given)
-                results.append({"method": method, "which": which, "epoch": epoch, **found})
-                print(
-                    f"| {method}, {which} | {epoch} | {found['test']:.1%} | "
-                    f"{found['recovery']:.1%} | {minutes:.1f} |",
-                    flush=True,
-                )
-        history = [epoch.get("validation") for epoch in classifier.history_.epochs]
-        results[-1]["history"] = history
-        print(f"validation by epoch: {history}", file=sys.stderr)
-    if arguments.out:
-        arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+    for seed in arguments.seeds:
+        task = read(arguments.table, arguments.noise, seed)
+        transition = None
+        for key in arguments.methods:
+            name = f"{key}, noise {arguments.noise:g}, seed {seed}"
+            if name not in done:
+                done[name] = measured(key, task, arguments, seed, transition)
+                if arguments.out:
+                    arguments.out.write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+            if "transition" in done[name]:
+                transition = torch.tensor(done[name]["transition"])
+            print(told(name, done[name]), flush=True)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def test_changes_that_cannot_be_made(change: str, message: str) -> None:
 def test_rows_are_chosen_by_their_keys() -> None:
     assert chosen(COCO_ROWS, ()) == COCO_ROWS
     assert [row.key for row in chosen(COCO_ROWS, ("hidden", "clean"))] == ["clean", "hidden"]
-    for key in ("misra", "CRF"):
+    for key in ("Misra", "CRF"):
         with pytest.raises(LatentLabelsError, match=f"clean, mapped, .*; got '{key}'"):
             chosen(COCO_ROWS, (key,))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from latentlabels.baselines.problem import Fitted, Problem
 from latentlabels.model.units import Units
+from latentlabels.network.encoders import Encoder
 from latentlabels.network.examples import in_batches
 from latentlabels.training.fit import fit_module, own_randomness
 from latentlabels.training.module import ScoredModule
@@ -72,10 +74,27 @@ class PlainModule(ScoredModule):
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam with weight decay."""
+        """Adam with weight decay, and a step size of its own for an encoder."""
         settings = self.settings
+        inside = {
+            parameter
+            for module in self.network.modules()
+            if isinstance(module, Encoder)
+            for parameter in module.parameters()
+        }
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in self.parameters() if p not in inside]}
+        ]
+        if inside:
+            groups.append(
+                {
+                    "params": [p for p in self.parameters() if p in inside],
+                    "lr": settings.encoder_learning_rate,
+                    "eps": settings.encoder_epsilon,
+                }
+            )
         optimizer = torch.optim.AdamW(
-            self.parameters(),
+            groups,
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             eps=settings.epsilon,

@@ -5,6 +5,7 @@ Source: Fang et al., From captions to visual concepts and back (2015), section 3
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -21,11 +22,13 @@ class NoisyOr(Baseline):
 
     With p_j the network's probability for instance j of a bag, p(y = 1 | x) = 1 − ∏_j (1 − p_j).
     Examples (batch, instances, inputs) are bags; a vector is a bag of one, for which the method is
-    cross entropy. Ours: verified rows have their clean labels.
+    cross entropy. Ours: an image's instances are the cells of a grid, of which the paper has a
+    denser one; a bag's probability starts at one half; and verified rows have their clean labels.
     """
 
     name = "noisy-or over instances"
     source = "Fang et al. (2015)"
+    bags = True
     choices = ({}, {"learning_rate": 5e-4}, {"learning_rate": 1e-4})
 
     def refuses(self, problem: Problem) -> str | None:
@@ -34,14 +37,23 @@ class NoisyOr(Baseline):
     def fit(self, problem: Problem, seed: int, **settings: Any) -> Fitted:
         units = problem.units
 
+        def bag(outputs: Tensor) -> Tensor:
+            instances = 1 if outputs.ndim == 2 else outputs.shape[1]
+            return logits_of_bag(outputs + even_start(instances))
+
         def loss(outputs: Tensor, batch: Batch, _epoch: float) -> Tensor:
-            label = problem.read_as_clean(batch)
-            return cross_entropy(units, logits_of_bag(outputs), label).mean()
+            return cross_entropy(units, bag(outputs), problem.read_as_clean(batch)).mean()
 
         def probabilities(outputs: Tensor) -> Tensor:
-            return units.mean(logits_of_bag(outputs))
+            return units.mean(bag(outputs))
 
         return fit_network(problem, loss, seed, probabilities=probabilities, **settings)
+
+
+def even_start(instances: int) -> float:
+    """The logit of each of some instances for which a bag's probability is one half."""
+    each = 1 - 0.5 ** (1 / instances)
+    return math.log(each) - math.log1p(-each)
 
 
 def logits_of_bag(logits: Tensor) -> Tensor:

@@ -124,11 +124,13 @@ class Baseline(ABC):
         name: its name in tables.
         source: where it was published.
         choices: settings to choose from on the validation rows, the likeliest first.
+        bags: whether an image is wanted as the bag of its regions, (instances, inputs).
     """
 
     name: str
     source: str
     choices: Sequence[Settings] = ({},)
+    bags: bool = False
 
     def refuses(self, problem: Problem) -> str | None:
         """Why the method cannot be had for these labels; None where it can."""

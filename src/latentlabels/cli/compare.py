@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -117,6 +117,7 @@ def compare(
     from latentlabels.experiments.comparison import compare as run
     from latentlabels.experiments.comparison_table import as_markdown, as_rich, facts_of
     from latentlabels.experiments.entries import chosen_entries
+    from latentlabels.experiments.problems import in_regions
 
     voice = Voice(voice_options)
     if backbone.tune == Tune.ALL:
@@ -129,6 +130,8 @@ def compare(
         rows = read_rows(content, roles, image_folder(table, reading.folder))
     estimator.set_params(input_kind=roles.input_kind.value)
     task = task_of(rows, estimator)
+    if roles.input_kind.value == "image" and any(entry.wants_bags for entry in entries):
+        task = replace(task, bags=in_regions(estimator, rows.x))
     wanted = Comparison(entries, shared_settings(estimator), comparison.seeds, comparison.budget)
     known = {"name": table.name, "rows": len(rows), **roles.provenance()}
     try:

@@ -21,7 +21,7 @@ from latentlabels.baselines import BASELINES
 from latentlabels.errors import LatentLabelsError
 from latentlabels.experiments.entries import Entry
 from latentlabels.experiments.kept import KeptResults
-from latentlabels.experiments.problems import problem_of
+from latentlabels.experiments.problems import pose
 from latentlabels.experiments.protocol import run_method
 from latentlabels.experiments.task import Task
 
@@ -106,7 +106,7 @@ def _run_entry(
 def _refusal(task: Task, comparison: Comparison, entry: Entry) -> str | None:
     if entry.role not in BASELINES:
         return None
-    return BASELINES[entry.role].refuses(problem_of(task, comparison.shared))
+    return BASELINES[entry.role].refuses(pose(task, comparison.shared).problem)
 
 
 def _run(

@@ -36,6 +36,11 @@ class Entry:
     settings: Mapping[str, Any] = field(default_factory=dict)
     choices: Sequence[Mapping[str, Any]] = ({},)
 
+    @property
+    def wants_bags(self) -> bool:
+        """Whether it wants an image as the bag of its regions."""
+        return self.role in BASELINES and BASELINES[self.role].bags
+
     def method(self, shared: Mapping[str, Any], choice: int) -> Method:
         """The method under the protocol.
 

@@ -180,13 +180,13 @@ class TableRow:
     Attributes:
         key: its name on the command line and in files.
         name: its name in tables.
-        role: what the protocol makes of it; None for a row that is not run.
+        role: what the protocol makes of it.
         changes: arguments of `RobustClassifier` that differ from the configuration's.
     """
 
     key: str
     name: str
-    role: str | None
+    role: str
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -199,8 +199,8 @@ COCO_ROWS: Final = (
     TableRow("hidden", "CRF with hidden units", "model", {"noisy_link": True}),
     TableRow("no-link", "CRF with hidden units, no x–y link", "model"),
     TableRow("alpha-0", "the same, α = 0", "model", NO_ALPHA),
-    TableRow("misra", "Misra et al. (2016)", None),
-    TableRow("fang", "Fang et al. (2015)", None),
+    TableRow("misra", "Misra et al. (2016)", "reporting-bias"),
+    TableRow("fang", "Fang et al. (2015)", "noisy-or"),
 )
 # What the noise does is one matrix between ten classes: hidden units would have nothing to explain.
 CIFAR_ROWS: Final = (
@@ -219,9 +219,9 @@ def chosen(rows: Sequence[TableRow], only: Sequence[str]) -> tuple[TableRow, ...
     """The rows with the given keys, or all.
 
     Raises:
-        LatentLabelsError: an unknown key, or the key of a row that is not run.
+        LatentLabelsError: an unknown key.
     """
-    keys = [row.key for row in rows if row.role is not None]
+    keys = [row.key for row in rows]
     for key in only:
         if key not in keys:
             raise LatentLabelsError(f"--only names methods: {', '.join(keys)}; got {key!r}.")

@@ -109,7 +109,6 @@ class Column:
 
     def method(self, row: TableRow, images: LabelledImages, request: Request, seed: int) -> Method:
         """A row of the table as a method under the protocol."""
-        assert row.role is not None
         settings: dict[str, Any] = {
             **self.configuration.settings(),
             **row.changes,
@@ -160,7 +159,7 @@ class Plan:
         """The runs, those on the same data next to each other."""
         for column in self.columns:
             for seed in range(self.request.seeds):
-                yield from (Cell(column, row, seed) for row in self.rows if row.role is not None)
+                yield from (Cell(column, row, seed) for row in self.rows)
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """By column, everything that decides what comes out, as JSON values."""

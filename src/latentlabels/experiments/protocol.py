@@ -25,7 +25,7 @@ from latentlabels.data.labels import LabelSpace, encode, read_columns
 from latentlabels.estimator import RobustClassifier
 from latentlabels.evaluation.calibration import brier_score, calibration_error
 from latentlabels.evaluation.metrics import score
-from latentlabels.experiments.problems import problem_of
+from latentlabels.experiments.problems import pose
 from latentlabels.experiments.student import fused_probabilities, student_of
 from latentlabels.experiments.task import Cells, Task
 from latentlabels.parameters import PAPER
@@ -139,22 +139,22 @@ def run_method(task: Task, method: Method, seed: int) -> tuple[Outcome, RobustCl
 def _run_baseline(task: Task, method: Method, seed: int) -> Outcome:
     """A method from the literature, with its own settings among those of the classifier."""
     settings = dict(method.settings)
-    own: dict[str, Any] = settings.pop("own", {})
-    problem = problem_of(task, settings)
+    baseline = BASELINES[method.role]
+    own: Mapping[str, Any] = settings.pop("own", baseline.choices[0])
+    posed = pose(task, settings, bags=baseline.bags)
+    space = posed.problem.clean
     started = time.perf_counter()
-    fitted = BASELINES[method.role].fit(problem, seed, **own)
+    fitted = baseline.fit(posed.problem, seed, **own)
     seconds = time.perf_counter() - started
     scores = []
     for part in ("test", "validation"):
         rows = task.rows(part)
-        said = fitted.predict(torch.from_numpy(task.x[rows])).numpy()
-        scores.append(_score(task, problem.clean, rows, said))
-    train = task.rows("train")
-    hidden = np.flatnonzero(~task.verified[train])
+        scores.append(_score(task, space, rows, posed.predict(fitted, rows)))
+    hidden = np.flatnonzero(~task.verified[posed.rows])
     recovery = dict(NO_RECOVERY)
     if len(hidden):
         cleaned = fitted.cleaned(hidden).numpy()
-        recovery = _measures(task, problem.clean, train[hidden], cleaned)
+        recovery = _measures(task, space, posed.rows[hidden], cleaned)
     return Outcome(scores[0], seconds=seconds, validation=scores[1], **recovery)
 
 

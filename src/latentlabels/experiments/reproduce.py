@@ -105,16 +105,17 @@ class _Runs:
         }
         method = replace(method, settings={**method.settings, **extra})
         outcome, classifier = run_method(task, method, cell.seed)
-        assert classifier is not None
         told: dict[str, Any] = {
             "prediction": _finite(outcome.test),
             "recovery": _finite(outcome.recovery),
             "seconds": round(outcome.seconds, 1),
             "epoch": outcome.epoch,
-            "skipped": len(classifier.skipped_),
             "version": latentlabels.__version__,
         }
+        if classifier is not None:
+            told["skipped"] = len(classifier.skipped_)
         if request.target in FIGURES:
+            assert classifier is not None
             told["examples"] = examples_for(
                 request.target, task, classifier, request.data, cell.seed
             )

@@ -23,6 +23,8 @@ class Task:
         clean: clean labels of every row, in the same kind of cells.
         split: "train", "validation" or "test" for every row.
         verified: training rows whose clean labels a method may read, (rows,).
+        bags: the examples as bags of instances, (rows, instances, inputs), for methods that want
+            them, where `x` has vectors.
     """
 
     x: NDArray[Any]
@@ -30,6 +32,7 @@ class Task:
     clean: Cells
     split: NDArray[Any]
     verified: NDArray[np.bool_]
+    bags: NDArray[np.float32] | None = None
 
     def rows(self, split: str) -> NDArray[np.intp]:
         """Row numbers of one part."""

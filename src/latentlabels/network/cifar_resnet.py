@@ -87,6 +87,12 @@ class CifarResNet(nn.Sequential):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    def forward_features(self, x: Tensor) -> Tensor:
+        """The last maps, (batch, 64, height / 4, width / 4)."""
+        for layer in list(self)[:-2]:
+            x = layer(x)
+        return x
+
 
 def _convolution(maps: int, wider: int, stride: int) -> nn.Conv2d:
     return nn.Conv2d(maps, wider, 3, stride, padding=1, bias=False)

@@ -46,10 +46,10 @@ class Examples(Protocol):
 
 @dataclass(frozen=True)
 class Vectors(Examples):
-    """Examples that are vectors already.
+    """Examples that are vectors already, or bags of vectors.
 
     Attributes:
-        values: (rows, inputs), float32.
+        values: (rows, inputs) or (rows, instances, inputs), float32.
     """
 
     values: NDArray[np.float32]
