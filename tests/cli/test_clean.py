@@ -18,6 +18,7 @@ from latentlabels.cli import main
 from latentlabels.data.cells import label_cells
 from latentlabels.data.table import Format, read_table, write_table_atomically
 from latentlabels.evaluation.metrics import mean_average_precision
+from latentlabels.training.module import RobustModule
 
 CLEAN = ["cat", "dog", "sky"]
 
@@ -290,6 +291,38 @@ def test_checkpoints_are_kept_on_request(tmp_path: Path, table: Path) -> None:
     assert main(["fit", str(table), *COLUMNS, *PROTOCOL, *arguments]) == 0
     assert any(path.suffix == ".ckpt" for path in kept.iterdir())
     assert metrics_of(tmp_path / "run")["settings"]["checkpoints"] == str(kept)
+
+
+def test_a_stopped_command_goes_on_from_its_checkpoints(
+    tmp_path: Path, table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["clean", str(table), *COLUMNS, *PROTOCOL, *SMALL, "--checkpoints", str(tmp_path)]
+    command += ["--epochs", "3"]
+    assert main([*command, "--out", str(tmp_path / "whole")]) == 0
+    for path in tmp_path.rglob("*.ckpt"):
+        path.unlink()
+    step, epochs = RobustModule.training_step, []
+
+    def stopping(trained: RobustModule, *arguments: Any) -> Any:
+        epochs.append(trained.trainer.current_epoch)
+        if stop and epochs[-1] == 2:
+            raise KeyboardInterrupt
+        return step(trained, *arguments)
+
+    monkeypatch.setattr(RobustModule, "training_step", stopping)
+    stop = True
+    assert main([*command, "--out", str(tmp_path / "run")]) == 130
+    assert not (tmp_path / "run").exists()
+    stop, _ = False, epochs.clear()
+    assert main([*command, "--out", str(tmp_path / "run"), "--resume"]) == 0
+    assert epochs[0] == 2
+    one, other = (
+        pa.parquet.read_table(tmp_path / run / "cleaned.parquet") for run in ("whole", "run")
+    )
+    assert one.equals(other)
+    capsys.readouterr()
+    assert main([*command[:-4], "--resume", "--out", str(tmp_path / "more")]) == 2
+    assert "--checkpoints" in capsys.readouterr().err
 
 
 def test_the_table_is_left_as_it_was(cleaned_run: Path, scenes: pa.Table) -> None:
