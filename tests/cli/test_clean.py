@@ -313,7 +313,8 @@ def test_a_stopped_command_goes_on_from_its_checkpoints(
     stop = True
     assert main([*command, "--out", str(tmp_path / "run")]) == 130
     assert not (tmp_path / "run").exists()
-    stop, _ = False, epochs.clear()
+    stop = False
+    epochs.clear()
     assert main([*command, "--out", str(tmp_path / "run"), "--resume"]) == 0
     assert epochs[0] == 2
     one, other = (

@@ -81,7 +81,7 @@ def test_an_interrupt_says_what_is_kept(
     monkeypatch.setattr(module, "run_method", stop)
     out = tmp_path / "out"
     line = fails(capsys, table2(cifar, out), 130)
-    assert f"interrupted; runs that had ended are kept in {out}: the same command goes on" in line
+    assert f"interrupted; what was done is kept in {out}: the same command goes on" in line
 
 
 @pytest.mark.parametrize(
