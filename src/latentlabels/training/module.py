@@ -160,7 +160,7 @@ class RobustModule(ScoredModule):
             batch.noisy,
             batch.clean,
             batch.verified,
-            self._potentials_for_inference(batch.x),
+            self._potentials_for_inference(batch),
             None if self.seen is None else self.seen[batch.rows.cpu()].to(batch.x.device),
         )
         size = len(batch.rows)
@@ -172,14 +172,15 @@ class RobustModule(ScoredModule):
         return loss
 
     @torch.no_grad()
-    def _potentials_for_inference(self, x: Tensor) -> Potentials | None:
+    def _potentials_for_inference(self, batch: Batch) -> Potentials | None:
         """The potentials as the network will be used: without dropout, and held fixed.
 
-        A second pass through an encoder costs more than its dropout does harm: then there are none.
+        There are none where all clean labels are known, and nothing is inferred; and a second pass
+        through an encoder costs more than its dropout does harm.
         """
-        if encoder_in(self.model.network) is not None:
+        if encoder_in(self.model.network) is not None or batch.verified.all():
             return None
         self.model.network.eval()
-        potentials: Potentials = self.model.network(x)
+        potentials: Potentials = self.model.network(batch.x)
         self.model.network.train()
         return potentials
