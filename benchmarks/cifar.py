@@ -18,7 +18,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,62 +43,83 @@ from latentlabels.experiments.entries import ENTRIES
 from latentlabels.experiments.problems import pose
 from latentlabels.experiments.protocol import run_method
 from latentlabels.experiments.task import Task
+from latentlabels.network.examples import Vectors, in_batches
 from latentlabels.robust_model import RobustModel
 from latentlabels.training.fit import own_randomness
 
 SIZE = 32
-SHIFT = 2  # pixels
+PATCH = 2  # pixels
+SHIFT = 3  # pixels
+SMALLEST_VARIANCE = 5e-4
+WHITENED = 5_000  # images
 QUANTILE = 0.97
 
 
 class SmallNetwork(nn.Module):
-    """A residual network of nine layers, which mirrors and shifts its images in training.
+    """A convolutional network of seven layers, which mirrors and shifts its images in training.
 
-    Its products are in bfloat16.
+    Its first layer whitens patches of 2 × 2 pixels and is not trained; its products are in
+    bfloat16.
 
     Args:
-        width: maps of the first layer; the last has eight times as many.
+        width: maps of its first block; the others have four times as many.
+        pixels: some images, (images, 3072), standardised, for the whitening.
+
+    Source: Jordan, 94% on CIFAR-10 in 3.29 seconds on a single GPU (2024), for the blocks and the
+    whitening.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, pixels: Tensor) -> None:
         super().__init__()
+        whitening = _whitening(pixels.reshape(-1, 3, SIZE, SIZE))
+        first = nn.Conv2d(3, len(whitening), PATCH)
+        first.weight = nn.Parameter(whitening, requires_grad=False)
         self.layers = nn.Sequential(
-            _convolution(3, width),
-            _convolution(width, 2 * width, pool=True),
-            _Residual(2 * width),
-            _convolution(2 * width, 4 * width, pool=True),
-            _convolution(4 * width, 8 * width, pool=True),
-            _Residual(8 * width),
+            first,
+            nn.GELU(),
+            _block(len(whitening), width),
+            _block(width, 4 * width),
+            _block(4 * width, 4 * width),
             nn.AdaptiveMaxPool2d(1),
             nn.Flatten(),
         ).to(memory_format=torch.channels_last)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(batch, 3072) to (batch, 8 · width)."""
-        x = pixels.unflatten(-1, (3, SIZE, SIZE))
+        """(batch, 3072) to (batch, 4 · width)."""
+        x = pixels.reshape(-1, 3, SIZE, SIZE)
         x = (_varied(x) if self.training else x).contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, torch.bfloat16):
             features: Tensor = self.layers(x)
         return features.float()
 
 
-class _Residual(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.inner = nn.Sequential(_convolution(width, width), _convolution(width, width))
+def _whitening(images: Tensor) -> Tensor:
+    """The principal directions of patches over their deviation, and their negatives, as filters."""
+    patches = images.unfold(2, PATCH, 1).unfold(3, PATCH, 1).permute(0, 2, 3, 1, 4, 5)
+    flat = patches.flatten(0, 2).flatten(1).double()
+    variances, directions = torch.linalg.eigh(flat.T @ flat / len(flat))
+    filters = (directions / (variances + SMALLEST_VARIANCE).sqrt()).T.float()
+    return torch.cat([filters, -filters]).reshape(-1, 3, PATCH, PATCH)
 
-    def forward(self, x: Tensor) -> Tensor:
-        changed: Tensor = self.inner(x)
-        return x + changed
 
-
-def _convolution(inputs: int, outputs: int, *, pool: bool = False) -> nn.Sequential:
+def _block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        *([nn.MaxPool2d(2)] if pool else []),
+        _convolution(inputs, outputs),
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(outputs),
+        nn.GELU(),
+        _convolution(outputs, outputs),
         nn.BatchNorm2d(outputs),
         nn.GELU(),
     )
+
+
+def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
+    """Its first maps start as its inputs."""
+    layer = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    with torch.no_grad():
+        nn.init.dirac_(layer.weight[:inputs])
+    return layer
 
 
 def _varied(x: Tensor) -> Tensor:
@@ -135,6 +156,16 @@ def read(path: Path, noise: float, seed: int) -> Task:
     return Task(x, given, truth, split, verified)
 
 
+def views(x: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Images as they are and shifted by a pixel both ways, and all of these mirrored."""
+    images = torch.from_numpy(x).reshape(-1, 3, SIZE, SIZE)
+    padded = nn.functional.pad(images, (1,) * 4, mode="reflect")
+    for start in (1, 0, 2):
+        shifted = padded[..., start : start + SIZE, start : start + SIZE]
+        for view in (shifted, shifted.flip(-1)):
+            yield view.reshape(len(x), -1).numpy()
+
+
 @dataclass
 class Trained:
     """A method after training.
@@ -142,7 +173,7 @@ class Trained:
     Attributes:
         network: what training changed.
         prefix: of its weights' names in checkpoints.
-        predict: p(ŷ | x) of some rows of the task, (rows, classes).
+        predict: p(ŷ | x) of images, (rows, classes).
         clean: probabilities of the clean labels of some training rows, (rows, classes).
         best_epoch: the epoch whose weights were kept, from 0.
         last_alpha: the auxiliary's weight at the end of training, where there is one.
@@ -150,7 +181,7 @@ class Trained:
 
     network: nn.Module
     prefix: str
-    predict: Callable[[NDArray[np.intp]], NDArray[Any]]
+    predict: Callable[[NDArray[np.float32]], NDArray[Any]]
     clean: Callable[[NDArray[np.intp]], NDArray[Any]]
     best_epoch: int
     last_alpha: float | None = None
@@ -182,7 +213,7 @@ def trained(
         return Trained(
             classifier.model_,
             "model",
-            lambda rows: classifier.predict_proba(task.x[rows]),
+            classifier.predict_proba,
             clean,
             classifier.history_.best_epoch,
             classifier.training_settings(0).alpha.at(classifier.epochs),
@@ -196,17 +227,25 @@ def trained(
     fitted = baseline.fit(posed.problem, seed, **own)
     if not isinstance(fitted, FittedNetwork):
         raise LatentLabelsError(f"{key} has no network whose last epoch could be scored.")
+
+    def predict(x: NDArray[np.float32]) -> NDArray[Any]:
+        batches = in_batches(Vectors(x), workers=0, progress=False, doing="")
+        return torch.cat([fitted.predict(batch) for _, batch in batches]).numpy()
+
     return Trained(
         fitted.network,
         "network",
-        lambda rows: posed.predict(fitted, rows),
+        predict,
         lambda rows: fitted.cleaned(rows).numpy(),
         fitted.history.best_epoch,
     )
 
 
 def scores(method: Trained, task: Task, *, recovered: bool) -> dict[str, float | None]:
-    """Accuracy on the test rows, and of the labels of training rows that were not verified."""
+    """Accuracy on the test rows, and of the labels of training rows that were not verified.
+
+    A prediction is the mean of those for six views of an image.
+    """
 
     def accuracy(probabilities: NDArray[Any], rows: NDArray[np.intp]) -> float:
         names = np.array(CIFAR10_CLASSES)
@@ -215,7 +254,7 @@ def scores(method: Trained, task: Task, *, recovered: bool) -> dict[str, float |
     test, train = task.rows("test"), task.rows("train")
     hidden = np.flatnonzero(~task.verified[train])
     return {
-        "test": accuracy(method.predict(test), test),
+        "test": accuracy(np.mean([method.predict(view) for view in views(task.x[test])], 0), test),
         "recovery": accuracy(method.clean(hidden), train[hidden]) if recovered else None,
     }
 
@@ -226,8 +265,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("table", type=Path)
     parser.add_argument("--methods", nargs="+", default=["cross-entropy", "latentlabels"])
     parser.add_argument("--noise", type=float, default=0.4, help="how many of a class are flipped")
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--width", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--learning-rate", type=float, default=1e-2)
     parser.add_argument("--weight-decay", type=float, default=0.05)
@@ -243,10 +282,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def settings(arguments: argparse.Namespace, seed: int, folder: Path) -> dict[str, Any]:
+def settings(arguments: argparse.Namespace, task: Task, seed: int, folder: Path) -> dict[str, Any]:
     """Arguments of `RobustClassifier` that all methods share."""
+    x = torch.from_numpy(task.x[task.rows("train")])
+    deviation, mean = torch.std_mean(x, 0, correction=0)
     with own_randomness(seed):
-        network = SmallNetwork(arguments.width)
+        network = SmallNetwork(arguments.width, ((x[:WHITENED] - mean) / deviation))
     return {
         "backbone": network,
         "learning_rate": arguments.learning_rate,
@@ -268,7 +309,7 @@ def measured(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         started = time.perf_counter()
-        method = trained(key, task, settings(arguments, seed, folder), seed, transition)
+        method = trained(key, task, settings(arguments, task, seed, folder), seed, transition)
         found: dict[str, Any] = {"minutes": (time.perf_counter() - started) / 60}
         recovered = key != "all-clean"
         if key == "cross-entropy":

@@ -81,6 +81,13 @@ ENTRIES: Final[Mapping[str, Entry]] = {
             settings={"students": 1},
             choices=RATES,
         ),
+        Entry(
+            "four-students",
+            "the mean of four of these students",
+            "student",
+            settings={"students": 4},
+            choices=RATES,
+        ),
         *(
             Entry(key, method.name, key, method.source, choices=method.choices)
             for key, method in BASELINES.items()
