@@ -127,6 +127,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         checkpoints: a folder for training's checkpoints; none are kept by default.
         resume: whether a fit that was stopped goes on after its last epoch in `checkpoints`, if
             there is one: with the same data and arguments it ends as if it had not been stopped.
+            Only what is measured anew, which of two precisions is faster, may come out otherwise.
         random_state: seed of everything random.
         verbose: whether to show a progress bar.
 
