@@ -18,7 +18,7 @@ from torch import Tensor
 from latentlabels.baselines.held_out import fit_targets
 from latentlabels.baselines.network import FittedNetwork
 from latentlabels.baselines.peers import needing
-from latentlabels.baselines.problem import Baseline, Fitted, Problem, unless_named
+from latentlabels.baselines.problem import STEP_SIZES, Baseline, Fitted, Problem, unless_named
 
 
 class DawidSkene(Baseline):
@@ -30,7 +30,7 @@ class DawidSkene(Baseline):
 
     name = "Dawid–Skene, then a network"
     source = "Dawid and Skene (1979)"
-    choices = ({}, {"learning_rate": 5e-4}, {"learning_rate": 1e-4})
+    choices = STEP_SIZES
 
     def refuses(self, problem: Problem) -> str | None:
         annotators = problem.noisy.vocabularies

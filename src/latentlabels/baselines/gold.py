@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from latentlabels.baselines.network import cross_entropy, fit_network
-from latentlabels.baselines.problem import Baseline, Fitted, Problem, unless_multiclass
+from latentlabels.baselines.problem import STEP_SIZES, Baseline, Fitted, Problem, unless_multiclass
 from latentlabels.baselines.transition import (
     anchored_transition,
     fit_noisy_classifier,
@@ -32,7 +32,7 @@ class GoldLossCorrection(Baseline):
 
     name = "gold loss correction"
     source = "Hendrycks et al. (2018)"
-    choices = ({}, {"learning_rate": 5e-4}, {"learning_rate": 1e-4})
+    choices = STEP_SIZES
 
     def refuses(self, problem: Problem) -> str | None:
         verified = problem.rows.verified

@@ -15,7 +15,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from latentlabels.baselines.network import cross_entropy, fit_network
-from latentlabels.baselines.problem import Baseline, Fitted, Problem, Settings, unless_multiclass
+from latentlabels.baselines.problem import (
+    STEP_SIZES,
+    Baseline,
+    Fitted,
+    Problem,
+    Settings,
+    unless_multiclass,
+)
 from latentlabels.baselines.transition import (
     anchored_transition,
     fit_noisy_classifier,
@@ -27,7 +34,6 @@ from latentlabels.training.rows import Batch
 
 Direction = Literal["forward", "backward"]
 
-GIVEN: Final[Sequence[Settings]] = ({}, {"learning_rate": 5e-4}, {"learning_rate": 1e-4})
 ESTIMATED: Final[Mapping[Direction, Sequence[Settings]]] = {
     "forward": (
         {"quantile": 0.97},
@@ -64,7 +70,7 @@ class LossCorrection(Baseline):
         self.direction = direction
         self.transition = transition
         self.name = f"{direction} correction" + (", T given" if transition is not None else "")
-        self.choices = ESTIMATED[direction] if transition is None else GIVEN
+        self.choices = ESTIMATED[direction] if transition is None else STEP_SIZES
 
     def refuses(self, problem: Problem) -> str | None:
         return unless_multiclass(problem)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentlabels.baselines.network import cross_entropy, fit_network
-from latentlabels.baselines.problem import Baseline, Fitted, Problem, unless_multilabel
+from latentlabels.baselines.problem import STEP_SIZES, Baseline, Fitted, Problem, unless_multilabel
 from latentlabels.training.rows import Batch
 
 
@@ -29,7 +29,7 @@ class NoisyOr(Baseline):
     name = "noisy-or over instances"
     source = "Fang et al. (2015)"
     bags = True
-    choices = ({}, {"learning_rate": 5e-4}, {"learning_rate": 1e-4})
+    choices = STEP_SIZES
 
     def refuses(self, problem: Problem) -> str | None:
         return unless_multilabel(problem)

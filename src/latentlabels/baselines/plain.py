@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from latentlabels.baselines.network import cross_entropy, fit_network
-from latentlabels.baselines.problem import Baseline, Fitted, Problem, unless_named
+from latentlabels.baselines.problem import STEP_SIZES, Baseline, Fitted, Problem, unless_named
 from latentlabels.training.rows import Batch
 
 
@@ -16,7 +16,7 @@ class CrossEntropy(Baseline):
 
     name = "cross entropy, noisy labels"
     source = "–"
-    choices = ({}, {"learning_rate": 5e-4}, {"learning_rate": 1e-4})
+    choices = STEP_SIZES
 
     def refuses(self, problem: Problem) -> str | None:
         return unless_named(problem)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from latentlabels.training.rows import Batch, Rows
 from latentlabels.training.settings import TrainingSettings
 
 Settings = Mapping[str, Any]
+
+STEP_SIZES: Final[Sequence[Settings]] = ({}, {"learning_rate": 5e-4}, {"learning_rate": 1e-4})
+"""Settings to choose from of a method that has none of its own; the first is that of all."""
 
 FEWEST_NAMED = 0.5
 """A method that reads noisy labels as clean ones needs so many of the clean labels named."""

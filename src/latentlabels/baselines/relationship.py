@@ -14,7 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from latentlabels.baselines.network import FittedNetwork, Loss, cross_entropy, fit_network
-from latentlabels.baselines.problem import Baseline, Fitted, Problem, Settings, unless_named
+from latentlabels.baselines.problem import (
+    STEP_SIZES,
+    Baseline,
+    Fitted,
+    Problem,
+    Settings,
+    unless_named,
+)
 from latentlabels.training.rows import Batch, Rows, passes_for_as_many_updates
 
 KEPT = 5
@@ -40,7 +47,7 @@ class WeightedCrossEntropy(Baseline):
 
     name = "weighted cross entropy"
     source = "Chen and Gupta (2015)"
-    choices = ({}, {"learning_rate": 5e-4}, {"learning_rate": 1e-4})
+    choices = STEP_SIZES
 
     def refuses(self, problem: Problem) -> str | None:
         return unless_named(problem)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from latentlabels.baselines import BASELINES
+from latentlabels.baselines.problem import STEP_SIZES
 from latentlabels.errors import LatentLabelsError
 from latentlabels.experiments.protocol import Method, paper_methods
 
-RATES: Final[Sequence[Mapping[str, Any]]] = ({}, {"learning_rate": 5e-4}, {"learning_rate": 1e-4})
 HIDDEN: Final = 20
 OURS: Final = "latentlabels"
 
@@ -59,7 +59,7 @@ class Entry:
 def _paper() -> list[Entry]:
     keys = ("no-pairwise", "no-hidden", "hidden", "no-link", "alpha-0")
     return [
-        Entry(f"paper-{key}", method.name, "model", "Vahdat (2017)", method.settings, RATES)
+        Entry(f"paper-{key}", method.name, "model", "Vahdat (2017)", method.settings, STEP_SIZES)
         for key, method in zip(keys, paper_methods(HIDDEN, {}), strict=True)
     ]
 
@@ -67,7 +67,7 @@ def _paper() -> list[Entry]:
 ENTRIES: Final[Mapping[str, Entry]] = {
     entry.key: entry
     for entry in (
-        Entry("verified-only", "verified rows only", "verified_only", choices=RATES),
+        Entry("verified-only", "verified rows only", "verified_only", choices=STEP_SIZES),
         Entry(
             "regression",
             "regression of the labels alone",
@@ -79,14 +79,14 @@ ENTRIES: Final[Mapping[str, Entry]] = {
             "student of verified rows and regression",
             "student",
             settings={"students": 1},
-            choices=RATES,
+            choices=STEP_SIZES,
         ),
         Entry(
             "four-students",
             "the mean of four of these students",
             "student",
             settings={"students": 4},
-            choices=RATES,
+            choices=STEP_SIZES,
         ),
         *(
             Entry(key, method.name, key, method.source, choices=method.choices)
@@ -94,7 +94,7 @@ ENTRIES: Final[Mapping[str, Entry]] = {
         ),
         *_paper(),
         Entry(OURS, "latentlabels, default", "model", "this project"),
-        Entry("all-clean", "all labels clean", "all_clean", choices=RATES),
+        Entry("all-clean", "all labels clean", "all_clean", choices=STEP_SIZES),
     )
 }
 """By key, in the order of the table."""
