@@ -263,16 +263,20 @@ class TestAdaptiveSweeps:
     """Updates run until chains have forgotten where they began, and no longer."""
 
     def sweeps_after(self, updates: int, weight: float, *, most: int) -> int:
-        """For a noisy and a clean bit that like to be equal, the more so the larger `weight`."""
+        """For a noisy and a clean bit that like to be equal, the more so the larger `weight`.
+
+        Of 4,000 chains, a correlation's standard error is 0.016: a third of the steps it decides.
+        """
+        rows = 200
         crf = PairwiseCRF(Bernoulli(1), Bernoulli(1))
         with torch.no_grad():
             crf.clean_noisy.fill_(weight)
             crf.clean_bias.fill_(-weight / 2)
             crf.noisy_bias.fill_(-weight / 2)
-        fields = crf.fields(Potentials(torch.zeros(20, 1)))
-        phase = PersistentGibbs(20, 1, GibbsSchedule(chains=20, sweeps=most, adaptive=True))
+        fields = crf.fields(Potentials(torch.zeros(rows, 1)))
+        phase = PersistentGibbs(rows, 1, GibbsSchedule(chains=20, sweeps=most, adaptive=True))
         for _ in range(updates):
-            phase.log_partition(crf, fields, torch.arange(20), torch.full((20, 1), 0.5))
+            phase.log_partition(crf, fields, torch.arange(rows), torch.full((rows, 1), 0.5))
         return phase.sweeps
 
     def test_independent_units_need_the_fewest(self) -> None:

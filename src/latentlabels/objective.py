@@ -121,7 +121,16 @@ class PersistentGibbs(NegativePhase):
         )
         latent = torch.where((done == 0)[:, None, None], started, states.to(started.dtype))
         numbers = Uniforms(self.seed, Purpose.SWEEP, rows, self.schedule.chains)
-        run = run_gibbs(crf, fields.detach(), latent, numbers, done, sweeps=self.sweeps)
+        run = run_gibbs(
+            crf,
+            fields,
+            latent,
+            numbers,
+            done,
+            sweeps=self.sweeps,
+            burn_in=self.sweeps,
+            sampler=self.schedule.sampler,
+        )
         self.store.write(rows.cpu(), run.latent.cpu(), done.cpu() + self.sweeps)
         if self.schedule.adaptive:
             self._adapt(memory(latent, run.latent))

@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from latentlabels.model.pairwise import Fields, PairwiseCRF
+from latentlabels.model.schedule import Sampler
 from latentlabels.model.units import Bernoulli, Categorical, Joint
-from latentlabels.sampling.gibbs import GibbsRun, run_gibbs, run_reference
-from latentlabels.sampling.kernels import run_fused
+from latentlabels.sampling import fused, gibbs
+from latentlabels.sampling.gibbs import GibbsRun, chosen_products, run_gibbs
 from latentlabels.sampling.uniforms import Purpose, Uniforms
 
 ROWS, CHAINS, SWEEPS, BURN_IN = 40, 20, 20, 5
@@ -75,37 +76,87 @@ def assert_same_run(one: GibbsRun, other: GibbsRun) -> None:
         assert torch.equal(part, twin), name
 
 
+def run(
+    crf: PairwiseCRF, fields: Fields, start: Tensor, sampler: Sampler, *, sweeps: int = SWEEPS
+) -> GibbsRun:
+    return run_gibbs(
+        crf, fields, start, chains_of(ALL), NEVER, sweeps=sweeps, burn_in=2, sampler=sampler
+    )
+
+
 @every_model
 @pytest.mark.parametrize("scale", [1.0, 50.0], ids=["plain fields", "extreme fields"])
 def test_fused_path_gives_the_references_states(model: SmallModel, scale: float) -> None:
-    """But for ties: the paths' probabilities differ by rounding, up to 1e-6 in sums of 40 terms.
+    """But for ties: the sums are the same to the last bit, the paths' probabilities are not.
 
-    A number falls between the two with that chance, and takes its chain elsewhere.
+    They differ by rounding, up to 1e-6 with the power's polynomial. A number falls between the two
+    with that chance, and takes its chain elsewhere.
     """
     crf, fields, start = setting(model, scale=scale)
-    plan = {"sweeps": SWEEPS, "burn_in": BURN_IN}
-    fused = GibbsRun(*run_fused(crf, fields, start, chains_of(ALL), NEVER, **plan))
-    reference = run_reference(crf, fields, start, chains_of(ALL), NEVER, **plan)
-    same = (fused.latent == reference.latent).all(-1) & (fused.noisy == reference.noisy).all(-1)
+    one = run(crf, fields, start, "float32")
+    reference = run(crf, fields, start, "reference")
+    same = (one.latent == reference.latent).all(-1) & (one.noisy == reference.noisy).all(-1)
     drawn = ROWS * CHAINS * SWEEPS * (crf.noisy.draws + crf.latent.draws)
     ties = 1e-6 * drawn
     assert (~same).sum() <= ties + STANDARD_ERRORS * ties**0.5
-    assert_close(fused.latent_mean[same], reference.latent_mean[same], rtol=0.0, atol=1e-5)
+    assert_close(one.latent_mean[same], reference.latent_mean[same], rtol=0.0, atol=1e-5)
     rows = same.all(1)
-    assert_close(fused.average[rows], reference.average[rows], rtol=0.0, atol=1e-5)
+    assert_close(one.average[rows], reference.average[rows], rtol=0.0, atol=1e-5)
 
 
 @every_model
-def test_run_gibbs_takes_the_fused_path_for_float32_and_the_reference_for_the_rest(
-    model: SmallModel,
+@pytest.mark.parametrize("products", [torch.float32, torch.bfloat16], ids=str)
+def test_adding_active_units_gives_the_products_states(
+    model: SmallModel, products: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = {"sweeps": 3, "burn_in": 0}
+    """Bit by bit: the sums are exact on their grid, whoever adds them."""
+    sampler: Sampler = "float32" if products == torch.float32 else "bfloat16"
     crf, fields, start = setting(model)
-    fused = GibbsRun(*run_fused(crf, fields, start, chains_of(ALL), NEVER, **plan))
-    assert_same_run(run_gibbs(crf, fields, start, chains_of(ALL), NEVER, sweeps=3), fused)
+    runs = []
+    for share in (-1.0, 2.0):
+        kind = fused.PRODUCTS[products]._replace(sparse=share)
+        monkeypatch.setitem(fused.PRODUCTS, products, kind)
+        runs.append(run(crf, fields, start, sampler))
+    assert_same_run(*runs)
+
+
+@every_model
+def test_auto_fuses_float32_and_leaves_the_rest_to_the_reference(model: SmallModel) -> None:
+    crf, fields, start = setting(model)
+    assert_same_run(run(crf, fields, start, "auto"), run(crf, fields, start, "float32"))
     crf, fields, start = setting(model, torch.float64)
-    reference = run_reference(crf, fields, start, chains_of(ALL), NEVER, **plan)
-    assert_same_run(run_gibbs(crf, fields, start, chains_of(ALL), NEVER, sweeps=3), reference)
+    assert_same_run(run(crf, fields, start, "auto"), run(crf, fields, start, "reference"))
+
+
+def test_bfloat16_is_refused_for_other_types() -> None:
+    crf, fields, start = setting(MODELS["bits"], torch.float64)
+    with pytest.raises(ValueError, match=r"float32 on the CPU, got torch\.float64"):
+        run(crf, fields, start, "bfloat16")
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize(
+    ("scale", "bears"), [(0.1, True), (3.0, False)], ids=["small weights", "large weights"]
+)
+def test_auto_takes_bfloat16_where_the_weights_bear_it(
+    scale: float, bears: bool, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gibbs, "_multiplies_bfloat16", lambda: native)
+    weight = scale * torch.randn(80, 90, generator=torch.Generator().manual_seed(0))
+    state = torch.zeros(1, 1, 80)
+    expected = torch.bfloat16 if bears and native else torch.float32
+    assert chosen_products("auto", weight, state) == expected
+    assert chosen_products("auto", weight[:5], state[..., :5]) == torch.float32
+    assert chosen_products("float32", weight, state) == torch.float32
+    assert chosen_products("bfloat16", weight, state) == torch.bfloat16
+    assert chosen_products("reference", weight, state) is None
+
+
+def test_a_run_of_burn_in_alone_has_no_average() -> None:
+    for sampler in ("float32", "reference"):
+        crf, fields, start = setting(MODELS["everything"])
+        alone = run(crf, fields, start, sampler, sweeps=2)
+        assert not alone.average.any()
 
 
 @every_model
@@ -127,8 +178,8 @@ def test_chains_do_not_depend_on_the_number_of_threads(model: SmallModel) -> Non
         torch.set_num_threads(threads)
         crf, fields, start = setting(model)
         runs.append(run_gibbs(crf, fields, start, chains_of(ALL), NEVER, sweeps=SWEEPS))
-    for run in runs[1:]:
-        assert_same_run(run, runs[0])
+    for other in runs[1:]:
+        assert_same_run(other, runs[0])
 
 
 @every_model
@@ -148,13 +199,12 @@ def test_average_is_over_chains_and_over_the_sweeps_after_burn_in(
     model: SmallModel, dtype: torch.dtype
 ) -> None:
     crf, fields, latent = setting(model, dtype)
-    plan = {"sweeps": SWEEPS, "burn_in": BURN_IN}
-    whole = run_gibbs(crf, fields, latent, chains_of(ALL), NEVER, **plan)
+    whole = run_gibbs(crf, fields, latent, chains_of(ALL), NEVER, sweeps=SWEEPS, burn_in=BURN_IN)
     means = []
     for sweep in range(SWEEPS):
-        run = run_gibbs(crf, fields, latent, chains_of(ALL), NEVER + sweep, sweeps=1)
-        latent = run.latent
-        means.append(run.latent_mean)
+        one = run_gibbs(crf, fields, latent, chains_of(ALL), NEVER + sweep, sweeps=1)
+        latent = one.latent
+        means.append(one.latent_mean)
     expected = torch.stack(means[BURN_IN:]).mean((0, 2))
     # float32 sums of 300 numbers below one.
     assert_close(whole.average, expected, rtol=0.0, atol=1e-5)
@@ -174,9 +224,9 @@ def test_fields_of_one_row_serve_all_rows(dtype: torch.dtype) -> None:
 def test_no_rows_give_no_chains(dtype: torch.dtype) -> None:
     crf, fields, start = setting(MODELS["bits"], dtype)
     none = Fields(*(field[:0] for field in fields))
-    run = run_gibbs(crf, none, start[:0], chains_of(ALL[:0]), NEVER[:0], sweeps=3)
-    assert run.latent.shape == (0, CHAINS, crf.latent.size)
-    assert run.average.shape == (0, crf.latent.size)
+    none_run = run_gibbs(crf, none, start[:0], chains_of(ALL[:0]), NEVER[:0], sweeps=3)
+    assert none_run.latent.shape == (0, CHAINS, crf.latent.size)
+    assert none_run.average.shape == (0, crf.latent.size)
 
 
 @both_paths
@@ -193,5 +243,5 @@ def test_states_carry_no_gradient(dtype: torch.dtype) -> None:
     crf, _, start = setting(model, dtype)
     fields = crf.fields(model.potentials(ROWS, dtype))
     assert fields.latent.requires_grad
-    run = run_gibbs(crf, fields, start, chains_of(ALL), NEVER, sweeps=2)
-    assert not any(part.requires_grad for part in run)
+    parts = run_gibbs(crf, fields, start, chains_of(ALL), NEVER, sweeps=2)
+    assert not any(part.requires_grad for part in parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,7 +11,15 @@ import torch
 from tests.monte_carlo import STANDARD_ERRORS
 from torch import Tensor
 
-from latentlabels.sampling.uniforms import Purpose, Uniforms, philox
+from latentlabels.sampling.uniforms import (
+    BLOCKS_A_GROUP,
+    HALVES,
+    PARTS,
+    UNITS_A_GROUP,
+    Purpose,
+    Uniforms,
+    philox,
+)
 
 ROWS, CHAINS, COUNT = 100, 20, 50
 
@@ -114,12 +123,26 @@ def test_chains_rows_and_units_are_unrelated_within_a_draw() -> None:
             assert_unrelated(numbers, moved)
 
 
-def test_both_layers_never_share_a_number() -> None:
-    """Blocks of four words are dealt to the layers in turn, and none is dealt twice."""
-    blocks = [draw(layer=layer, count=200).unflatten(-1, (-1, 4)) for layer in (0, 1)]
-    words = torch.cat(blocks, -2).flatten(0, 1)  # (chains of all rows, blocks, 4)
-    for i, j in itertools.combinations(range(words.shape[1]), 2):
-        assert not (words[:, i] == words[:, j]).all(-1).any()
+def test_no_two_numbers_of_a_sweep_share_their_random_words() -> None:
+    """Neither layer, nor any half of a number, has a block of words that another has."""
+    counts = Counter(
+        PARTS * block + HALVES * layer + half
+        for block in range(3 * BLOCKS_A_GROUP)
+        for layer in (0, 1)
+        for half in range(HALVES)
+    )
+    assert set(counts.values()) == {1}
+    numbers = torch.cat([draw(layer=layer, count=COUNT) for layer in (0, 1)], -1).flatten(0, 1)
+    upper, lower = (numbers * 2**8).floor(), numbers * 2**24 % 2**16
+    for part in (upper, lower):
+        for i, j in itertools.combinations(range(0, part.shape[1], 7), 2):
+            assert not torch.equal(part[:, i], part[:, j])
+
+
+@pytest.mark.parametrize("count", [1, UNITS_A_GROUP, UNITS_A_GROUP + 1, 3 * UNITS_A_GROUP])
+def test_more_numbers_begin_with_the_fewer(count: int) -> None:
+    most = draw(rows=torch.arange(2), chains=2, count=3 * UNITS_A_GROUP)
+    assert torch.equal(draw(rows=torch.arange(2), chains=2, count=count), most[..., :count])
 
 
 def test_a_number_depends_on_its_coordinates_alone() -> None:

@@ -71,7 +71,7 @@ def test_a_sampler_that_forgets_to_burn_in_is_caught(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         prediction,
         "run_gibbs",
-        lambda *inputs, sweeps, burn_in: run_gibbs(*inputs, sweeps=1, burn_in=0),
+        lambda *inputs, sweeps, burn_in, sampler: run_gibbs(*inputs, sweeps=1),
     )
     with pytest.raises(AssertionError, match="standard errors"):
         assert_predicts_by_gibbs(model, torch.float64)

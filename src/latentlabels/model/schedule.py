@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+Sampler = Literal["auto", "reference", "float32", "bfloat16"]
+SAMPLERS: Final[tuple[Sampler, ...]] = get_args(Sampler)
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,14 @@ class GibbsSchedule:
         burn_in: sweeps of the run that are left out of averages.
         adaptive: whether persistent chains may stop earlier, once they have forgotten where the
             run began; `sweeps` is then the most they run.
+        sampler: what draws them (`sampling.gibbs.chosen_products`).
     """
 
     chains: int = 50
     sweeps: int = 100
     burn_in: int = 0
     adaptive: bool = False
+    sampler: Sampler = "auto"
 
     def __post_init__(self) -> None:
         if self.chains < 1 or not 0 <= self.burn_in < self.sweeps:
@@ -59,3 +65,5 @@ class GibbsSchedule:
                 "Gibbs sampling needs at least one chain and more sweeps than burn-in; got "
                 f"chains={self.chains}, sweeps={self.sweeps}, burn_in={self.burn_in}."
             )
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"sampler is one of {', '.join(SAMPLERS)}; got {self.sampler!r}.")

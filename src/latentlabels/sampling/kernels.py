@@ -1,291 +1,460 @@
-"""The fused CPU path of block Gibbs: one pass over a chain draws, compares and sums.
+"""Compiled pieces of a sweep on the CPU: one pass over a layer draws, compares and averages.
 
-Nothing is allocated inside a sweep. It draws the same uniform numbers as the torch reference and
-gives the same states, up to rounding where a uniform number and a probability tie. A layer's field
-is summed over the *active* units opposite alone, which is what makes sparse labels cheap.
+A layer is drawn for a tile of chains at a time. What its units get from the layer opposite comes
+either from a matrix product or, where few units are active, from `add_active`; all of these sums
+are exact (`rounding`), so which it was, and in what order it added, cannot be seen in the states.
+
+Sums and states are kept as integers: the bits of a float32 (int32), or of a bfloat16 (uint16), its
+upper half.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
-import torch
-from numba import njit
+from llvmlite import ir
+from numba import extending, njit, types
+from numba.core import cgutils
+from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import NDArray
-from torch import Tensor
 
-from latentlabels.model.pairwise import Fields, PairwiseCRF
-from latentlabels.model.units import Bernoulli, Categorical, Joint, Units
 from latentlabels.sampling.uniforms import (
+    BLOCKS_A_GROUP,
     FLOAT24,
+    HALVES,
     MULTIPLIERS,
+    PARTS,
     ROUNDS,
+    UNITS_A_GROUP,
     WEYL,
-    WORDS_A_BLOCK,
-    Uniforms,
 )
+
+Floats = NDArray[np.float32]
+Bits = NDArray[np.uint16] | NDArray[np.int32]
+Halves = NDArray[np.uint16]
 
 M0, M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
 W0, W1 = np.uint32(WEYL[0]), np.uint32(WEYL[1])
 HIGH = np.uint64(32)
 SCALE24 = np.float32(FLOAT24)
 
+ZERO, ONE, HALF_RANGE = np.float32(0.0), np.float32(1.0), np.float32(65536.0)
 LOG2_E = np.float32(1.4426950408889634)
-LARGEST_EXPONENT = np.float32(126.0)
-# Taylor coefficients of 2^r, ln(2)^k / k!; on |r| <= 1/2 the rest after degree 6 is below 2e-7 of
-# the value.
-EXP2 = tuple(np.float32(np.log(2.0) ** k / float(np.prod(range(1, k + 1)))) for k in range(7))
+LARGEST_EXPONENT = np.float32(60.0)
+# Added to a float32 it leaves the nearest whole number in the lowest bits.
+TO_WHOLE = np.float32(1.5 * 2**23)
+# A polynomial for 2^r on |r| <= 1/2, whose relative error is 1e-7 at most.
+EXP2 = Chebyshev.interpolate(np.exp2, 5, domain=(-0.5, 0.5)).convert(kind=Polynomial).coef
+E0, E1, E2, E3, E4, E5 = (np.float32(coefficient) for coefficient in EXP2)
 
-Floats = NDArray[np.float32]
+SCANNED = 64
+"""States that are scanned together; what is scanned or added is padded to a multiple."""
 
-# numpy's error model: a division that checks for zero does not vectorise.
-compiled = njit(nogil=True, cache=True, error_model="numpy")
+# It says nothing of types: a call has other arguments than the function that writes its code.
+intrinsic = cast("Callable[[Callable[..., object]], Any]", extending.intrinsic)
 
-
-def run_fused(
-    crf: PairwiseCRF,
-    fields: Fields,
-    latent: Tensor,
-    uniforms: Uniforms,
-    done: Tensor,
-    *,
-    sweeps: int,
-    burn_in: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What `gibbs.run_gibbs` does, for float32 on the CPU, with rows split over torch's threads.
-
-    Returns:
-        latent, noisy, latent_mean and average, as in `gibbs.GibbsRun`.
-    """
-    rows, chains = latent.shape[:2]
-    weight = crf.weight.detach().contiguous()
-    state = latent.clone(memory_format=torch.contiguous_format)
-    noisy = torch.empty(rows, chains, crf.noisy.size)
-    mean = torch.empty_like(state)
-    average = torch.zeros(rows, crf.latent.size)
-    noisy_fields = fields.noisy.expand(rows, -1).contiguous()
-    latent_fields = fields.latent.expand(rows, -1).contiguous()
-    shared = (
-        weight.numpy(),
-        weight.T.contiguous().numpy(),
-        _groups(crf.noisy),
-        _groups(crf.latent),
-    )
-
-    def run(part: slice) -> None:
-        _run_rows(
-            *shared,
-            noisy_fields[part].numpy(),
-            latent_fields[part].numpy(),
-            state[part].numpy(),
-            noisy[part].numpy(),
-            mean[part].numpy(),
-            average[part].numpy(),
-            uniforms.rows[part].numpy(),
-            done[part].numpy(),
-            np.uint32(uniforms.seed),
-            np.uint32(uniforms.purpose),
-            sweeps,
-            burn_in,
-        )
-
-    threads = max(1, min(torch.get_num_threads(), rows))
-    bounds = np.linspace(0, rows, threads + 1).astype(int)
-    parts = [slice(start, stop) for start, stop in pairwise(bounds)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(run, parts))
-    return state, noisy, mean, average
+# numpy's error model: a division that checks for zero does not vectorise. Contraction lets
+# a product and a sum be one instruction, which rounds once; the rest of the arithmetic is strict.
+compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 
 
-def _groups(units: Units) -> NDArray[np.int64]:
-    """A layer as rows of (first column, past the last column, 1 for one-of-n or 0 for bits)."""
-    groups: list[tuple[int, int, int]] = []
+@intrinsic
+def _as_float(_context: Any, _bits: Any) -> Any:
+    """The float32 of these bits."""
+    signature = types.float32(types.int32)
+    return signature, lambda _, builder, __, args: builder.bitcast(args[0], ir.FloatType())
 
-    def add(part: Units, start: int) -> int:
-        if isinstance(part, Joint):
-            for inner in part.parts:
-                start = add(inner, start)
-            return start
-        if not isinstance(part, Bernoulli | Categorical):
-            raise TypeError(
-                f"The fused sampler knows Bernoulli, Categorical and Joint, not {part!r}."
-            )
-        groups.append((start, start + part.size, int(isinstance(part, Categorical))))
-        return start + part.size
 
-    add(units, 0)
-    return np.array(groups, dtype=np.int64).reshape(-1, 3)
+@intrinsic
+def _as_bits(_context: Any, _number: Any) -> Any:
+    """The bits of a float32."""
+    signature = types.int32(types.float32)
+    return signature, lambda _, builder, __, args: builder.bitcast(args[0], ir.IntType(32))
 
 
 @compiled
-def _fill_uniforms(
-    out: Floats,
+def _value(bits: Any, shift: np.int32) -> np.float32:
+    """The number that a float32's bits or, shifted, a bfloat16's stand for."""
+    number: np.float32 = _as_float(np.int32(np.int32(bits) << shift))
+    return number
+
+
+@compiled
+def fill_halves(
+    out: Halves,
+    part: int,
+    layer: int,
     seed: np.uint32,
     purpose: np.uint32,
-    layer: int,
     sweep: np.uint32,
     chain: np.uint32,
     row: np.uint32,
 ) -> None:
-    for block in range(out.shape[0] // WORDS_A_BLOCK):
-        c0, c1, c2, c3 = np.uint32(2 * block + layer), sweep, chain, row
-        k0, k1 = seed, purpose
-        for _ in range(ROUNDS):
-            first, second = np.uint64(c0) * M0, np.uint64(c2) * M1
-            c0 = np.uint32(second >> HIGH) ^ c1 ^ k0
-            c2 = np.uint32(first >> HIGH) ^ c3 ^ k1
-            c1, c3 = np.uint32(second), np.uint32(first)
-            k0, k1 = np.uint32(k0 + W0), np.uint32(k1 + W1)
-        out[4 * block] = np.float32(c0 >> np.uint32(8)) * SCALE24
-        out[4 * block + 1] = np.float32(c1 >> np.uint32(8)) * SCALE24
-        out[4 * block + 2] = np.float32(c2 >> np.uint32(8)) * SCALE24
-        out[4 * block + 3] = np.float32(c3 >> np.uint32(8)) * SCALE24
+    """The upper or the lower 16 bits of a layer's uniform numbers, as `Uniforms.draw` deals them.
 
-
-@compiled
-def _sigmoid(logits: Floats, out: Floats, bits: NDArray[np.int32]) -> None:
-    """1 / (1 + 2^t) with t = −logit · log₂e.
-
-    The power is split into its whole part, set as exponent bits, and a polynomial.
+    Args:
+        out: filled whole, a multiple of `UNITS_A_GROUP` long.
+        part: 0 for the upper bits, 1 for the lower.
+        layer: as for `Uniforms.draw`.
+        seed: of the key.
+        purpose: of the key.
+        sweep: of the counter, as are the rest.
+        chain: its number in its row.
+        row: the row's number.
     """
-    powers = bits.view(np.float32)
-    for j in range(logits.shape[0]):
-        t = -logits[j] * LOG2_E
-        t = min(max(t, -LARGEST_EXPONENT), LARGEST_EXPONENT)
-        whole = np.floor(t + np.float32(0.5))
-        bits[j] = np.int32(whole)
-        out[j] = t - whole
-    for j in range(logits.shape[0]):
-        bits[j] = (bits[j] + np.int32(127)) << np.int32(23)
-    for j in range(logits.shape[0]):
-        r = out[j]
-        p = EXP2[6]
-        p = p * r + EXP2[5]
-        p = p * r + EXP2[4]
-        p = p * r + EXP2[3]
-        p = p * r + EXP2[2]
-        p = p * r + EXP2[1]
-        p = p * r + EXP2[0]
-        out[j] = np.float32(1.0) / (np.float32(1.0) + p * powers[j])
+    for group in range(out.shape[0] // UNITS_A_GROUP):
+        own = out[group * UNITS_A_GROUP : (group + 1) * UNITS_A_GROUP]
+        first = np.uint32(group * BLOCKS_A_GROUP)
+        for b in range(BLOCKS_A_GROUP):
+            c0 = np.uint32(np.uint32(PARTS) * np.uint32(first + np.uint32(b)))
+            c0 = np.uint32(c0 + np.uint32(HALVES * layer + part))
+            c1, c2, c3 = sweep, chain, row
+            k0, k1 = seed, purpose
+            for _ in range(ROUNDS):
+                p, q = np.uint64(c0) * M0, np.uint64(c2) * M1
+                c0 = np.uint32(q >> HIGH) ^ c1 ^ k0
+                c2 = np.uint32(p >> HIGH) ^ c3 ^ k1
+                c1, c3 = np.uint32(q), np.uint32(p)
+                k0, k1 = np.uint32(k0 + W0), np.uint32(k1 + W1)
+            own[b] = np.uint16(c0)
+            own[b + BLOCKS_A_GROUP] = np.uint16(c1)
+            own[b + 2 * BLOCKS_A_GROUP] = np.uint16(c2)
+            own[b + 3 * BLOCKS_A_GROUP] = np.uint16(c3)
+            own[b + 4 * BLOCKS_A_GROUP] = np.uint16(c0 >> np.uint32(16))
+            own[b + 5 * BLOCKS_A_GROUP] = np.uint16(c1 >> np.uint32(16))
+            own[b + 6 * BLOCKS_A_GROUP] = np.uint16(c2 >> np.uint32(16))
+            own[b + 7 * BLOCKS_A_GROUP] = np.uint16(c3 >> np.uint32(16))
 
 
 @compiled
-def _softmax(logits: Floats, out: Floats) -> None:
-    highest = logits.max()
-    total = np.float32(0.0)
-    for j in range(logits.shape[0]):
-        out[j] = np.exp(logits[j] - highest)
-        total += out[j]
-    for j in range(logits.shape[0]):
-        out[j] /= total
+def _power(logit: np.float32) -> np.float32:
+    """exp(−logit), from 2^−60 to 2^60: the whole part of its power as bits, a polynomial's rest."""
+    t = min(max(logit * -LOG2_E, -LARGEST_EXPONENT), LARGEST_EXPONENT)
+    shifted = t + TO_WHOLE
+    r = t - (shifted - TO_WHOLE)
+    p = E5
+    p = p * r + E4
+    p = p * r + E3
+    p = p * r + E2
+    p = p * r + E1
+    p = p * r + E0
+    exponent = np.int32(_as_bits(shifted) << np.int32(23))
+    power: np.float32 = _as_float(np.int32(_as_bits(p) + exponent))
+    return power
+
+
+# The functions below take whole arrays and cut them themselves: cut by the caller, every piece
+# costs two atomic counts of references, which a chain of a small layer would spend its time on.
 
 
 @compiled
-def _layer_mean(
-    logits: Floats, groups: NDArray[np.int64], mean: Floats, bits: NDArray[np.int32]
+def _draw_bits(
+    sums: Bits,
+    shift: np.int32,
+    fields: Floats,
+    place: tuple[int, int, int, int, int, int],
+    upper: Halves,
+    one: Any,
+    states: Bits,
+    means: Floats,
+    wanted: bool,
+) -> np.int32:
+    """States of independent bits by the upper halves of their numbers, and means where wanted.
+
+    A unit is on where its number, (upper + lower / 2^16) / 2^16, lies below its mean 1 / a, so
+    where (upper + lower / 2^16) · a < 2^16, whose left side lies between upper · a and a more.
+
+    Args:
+        sums: as for `draw_layer`, as are all that follow but `place`.
+        shift: of the sums.
+        fields: of every row.
+        place: the chain, its row, its place among `means`, the group's first unit and the one past
+            its last, and its first uniform number.
+        upper: the uniform numbers' upper halves.
+        one: an active unit.
+        states: replaced.
+        means: replaced where wanted.
+        wanted: whether they are.
+
+    Returns:
+        Below zero where the lower halves decide for some unit.
+    """
+    chain, row, kept, start, stop, first = place
+    own, field, mean = sums[chain, start:stop], fields[row, start:stop], means[kept, start:stop]
+    state, numbers = states[chain, start:stop], upper[first : first + stop - start]
+    undecided = np.int32(0)
+    for j in range(field.shape[0]):
+        a = ONE + _power(_value(own[j], shift) + field[j])
+        if wanted:
+            mean[j] = ONE / a
+        least = np.float32(np.int32(numbers[j])) * a - HALF_RANGE
+        state[j] = np.int32(np.int32(_as_bits(least) >> np.int32(31)) & one)
+        undecided = np.int32(undecided | (_as_bits(least) ^ _as_bits(least + a)))
+    return undecided
+
+
+@compiled
+def _number(upper: np.uint16, lower: np.uint16) -> np.float32:
+    bits = np.uint32(np.uint32(np.uint32(upper) << np.uint32(16)) | np.uint32(lower))
+    return np.float32(np.uint32(bits >> np.uint32(8))) * SCALE24
+
+
+@compiled
+def _compare(
+    place: tuple[int, int, int, int, int, int],
+    upper: Halves,
+    lower: Halves,
+    one: Any,
+    states: Bits,
+    means: Floats,
 ) -> None:
-    for g in range(groups.shape[0]):
-        start, stop = groups[g, 0], groups[g, 1]
-        if groups[g, 2]:
-            _softmax(logits[start:stop], mean[start:stop])
-        else:
-            _sigmoid(logits[start:stop], mean[start:stop], bits[start:stop])
+    """States of independent bits by their whole numbers; arguments as for `_draw_bits`."""
+    chain, _, kept, start, stop, first = place
+    for j in range(start, stop):
+        number = _number(upper[first + j - start], lower[first + j - start])
+        states[chain, j] = one if number < means[kept, j] else 0
 
 
 @compiled
-def _compare(uniforms: Floats, mean: Floats, state: Floats) -> None:
-    for j in range(state.shape[0]):
-        state[j] = np.float32(1.0) if uniforms[j] < mean[j] else np.float32(0.0)
+def _draw_class(
+    sums: Bits,
+    shift: np.int32,
+    fields: Floats,
+    place: tuple[int, int, int, int, int, int],
+    number: np.float32,
+    one: Any,
+    states: Bits,
+    means: Floats,
+) -> None:
+    """State and mean of one of several classes: the first whose cumulated mean is above `number`.
+
+    Other arguments as for `_draw_bits`.
+    """
+    chain, row, kept, start, stop, _ = place
+    own, field, mean = sums[chain, start:stop], fields[row, start:stop], means[kept, start:stop]
+    highest = np.float32(-np.inf)
+    for j in range(mean.shape[0]):
+        mean[j] = _value(own[j], shift) + field[j]
+        highest = max(highest, mean[j])
+    total = ZERO
+    for j in range(mean.shape[0]):
+        mean[j] = np.exp(mean[j] - highest)
+        total += mean[j]
+    threshold, cumulated, chosen = number * total, ZERO, stop - start - 1
+    for j in range(start, stop):
+        states[chain, j] = 0
+    for j in range(mean.shape[0]):
+        cumulated += mean[j]
+        if cumulated > threshold:
+            chosen = j
+            break
+    for j in range(mean.shape[0]):
+        mean[j] /= total
+    states[chain, start + chosen] = one
 
 
 @compiled
-def _layer_sample(mean: Floats, groups: NDArray[np.int64], uniforms: Floats, state: Floats) -> None:
-    used = 0
-    for g in range(groups.shape[0]):
-        start, stop = groups[g, 0], groups[g, 1]
-        if groups[g, 2]:
-            total = np.float32(0.0)
-            for j in range(start, stop):
-                total += mean[j]
-            threshold = uniforms[used] * total
-            cumulative = np.float32(0.0)
-            chosen = stop - 1
-            for j in range(start, stop):
-                state[j] = np.float32(0.0)
-                cumulative += mean[j]
-                if chosen == stop - 1 and cumulative > threshold:
-                    chosen = j
-                    threshold = np.float32(np.inf)
-            state[chosen] = np.float32(1.0)
-            used += 1
-        else:
-            _compare(uniforms[used : used + stop - start], mean[start:stop], state[start:stop])
-            used += stop - start
+def _add_mean(average: Floats, row: int, means: Floats, kept: int, share: np.float32) -> None:
+    total, mean = average[row], means[kept]
+    for j in range(total.shape[0]):
+        total[j] += mean[j] * share
 
 
 @compiled
-def _add_active(field: Floats, state: Floats, weight: Floats, logits: Floats) -> None:
-    """logits = field + Σ over active units of their row of weights."""
-    logits[:] = field
-    for unit in range(state.shape[0]):
-        if state[unit] != np.float32(0.0):
-            for j in range(logits.shape[0]):
-                logits[j] += weight[unit, j]
+def draw_layer(
+    layer: int,
+    groups: NDArray[np.int64],
+    sums: Bits,
+    shift: np.int32,
+    fields: Floats,
+    one: Any,
+    states: Bits,
+    means: Floats,
+    wanted: bool,
+    average: Floats,
+    share: np.float32,
+    seed: np.uint32,
+    purpose: np.uint32,
+    done: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    step: int,
+    upper: Halves,
+    lower: Halves,
+) -> None:
+    """Draw a layer of every chain of a tile.
+
+    Args:
+        layer: 0 for the noisy layer, 1 for the latent.
+        groups: of (first unit, past the last, 1 for classes or 0 for bits), (groups, 3).
+        sums: what the layer opposite gives, (chains, units).
+        shift: by how many bits to the left a sum is a float32's.
+        fields: biases of every row, (rows, units); its chains lie one after the other.
+        one: an active unit, in the bits of `states`.
+        states: replaced by the drawn states, (chains, at least the units).
+        means: replaced by the means, (chains, units); or room for those of one chain, (1, units).
+        wanted: whether means are, beyond what drawing takes.
+        average: share · means is added to it where share is above zero, (rows, units).
+        share: weight of a chain's mean in the average.
+        seed: of the uniform numbers.
+        purpose: of the uniform numbers.
+        done: sweeps that every row's chains have done before the run, (rows,).
+        rows: the rows' numbers, (rows,).
+        step: the sweep's number in the run.
+        upper: room for the upper halves of a chain's uniform numbers.
+        lower: room for the lower halves.
+    """
+    chains = states.shape[0] // max(1, fields.shape[0])
+    for c in range(states.shape[0]):
+        r = c // chains
+        row, sweep = np.uint32(rows[r]), np.uint32(done[r] + step)
+        kept = min(c, means.shape[0] - 1)
+        fill_halves(upper, 0, layer, seed, purpose, sweep, np.uint32(c % chains), row)
+        complete = False
+        first = 0
+        for g in range(groups.shape[0]):
+            place = (c, r, kept, groups[g, 0], groups[g, 1], first)
+            of_classes = groups[g, 2] != 0
+            undecided = np.int32(-1)
+            if not of_classes:
+                undecided = _draw_bits(
+                    sums, shift, fields, place, upper, one, states, means, wanted
+                )
+            if undecided < 0 and not complete:
+                fill_halves(lower, 1, layer, seed, purpose, sweep, np.uint32(c % chains), row)
+                complete = True
+            if of_classes:
+                number = _number(upper[first], lower[first])
+                _draw_class(sums, shift, fields, place, number, one, states, means)
+                first += 1
+                continue
+            if undecided < 0:
+                _draw_bits(sums, shift, fields, place, upper, one, states, means, True)
+                _compare(place, upper, lower, one, states, means)
+            first += groups[g, 1] - groups[g, 0]
+        if share > ZERO:
+            _add_mean(average, r, means, kept, share)
+
+
+@intrinsic
+def _mask(_context: Any, states: Any, _start: Any) -> Any:
+    """Which of 64 states from a place on are not zero, a bit each."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        many = ir.VectorType(ir.IntType(states.dtype.bitwidth), SCANNED)
+        place = builder.bitcast(builder.gep(array.data, [args[1]]), many.as_pointer())
+        read = builder.load(place, align=states.dtype.bitwidth // 8)
+        active = builder.icmp_unsigned("!=", read, ir.Constant(many, [0] * SCANNED))
+        return builder.bitcast(active, ir.IntType(SCANNED))
+
+    return types.uint64(states, types.intp), generate
+
+
+@intrinsic
+def _trailing_zeros(_context: Any, _mask: Any) -> Any:
+    """How many bits of a mask, which is not zero, lie below its lowest."""
+    never_zero = ir.Constant(ir.IntType(1), 1)
+    signature = types.int64(types.uint64)
+    return signature, lambda _, builder, __, args: builder.cttz(args[0], never_zero)
 
 
 @compiled
-def _draws(groups: NDArray[np.int64]) -> int:
+def _find_active(states: Bits, chain: int, found: NDArray[np.int64]) -> int:
+    """The numbers of a chain's active units go into `found`; how many there are is returned."""
+    own = states[chain]
     count = 0
-    for g in range(groups.shape[0]):
-        count += 1 if groups[g, 2] else groups[g, 1] - groups[g, 0]
+    for start in range(0, own.shape[0], SCANNED):
+        mask = _mask(own, start)
+        while mask != 0:
+            found[count] = start + _trailing_zeros(mask)
+            mask &= mask - np.uint64(1)
+            count += 1
     return count
 
 
 @compiled
-def _run_rows(
-    weight: Floats,
-    transposed: Floats,
-    noisy_groups: NDArray[np.int64],
-    latent_groups: NDArray[np.int64],
-    noisy_fields: Floats,
-    latent_fields: Floats,
-    latent: Floats,
-    noisy: Floats,
-    latent_mean: Floats,
-    average: Floats,
-    rows: NDArray[np.int64],
-    done: NDArray[np.int64],
-    seed: np.uint32,
-    purpose: np.uint32,
-    sweeps: int,
-    burn_in: int,
+def count_active(states: Bits, found: NDArray[np.int64]) -> int:
+    """How many units are active over all chains; arguments as for `add_active`."""
+    total = 0
+    for c in range(states.shape[0]):
+        total += _find_active(states, c, found)
+    return total
+
+
+@intrinsic
+def _add_rows(_context: Any, weight: Any, _found: Any, _count: Any, _total: Any) -> Any:
+    """Replace a total by the sum of the rows of weights whose numbers were found.
+
+    Blocks of columns are summed one after the other, so that the sums of a block stay in registers.
+    Its bits are a float32's or, of 16, a bfloat16's.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        rows, numbers, out = (
+            context.make_array(signature.args[k])(context, builder, args[k]) for k in (0, 1, 3)
+        )
+        width = cgutils.unpack_tuple(builder, rows.shape)[1]
+        bits = ir.VectorType(ir.IntType(weight.dtype.bitwidth), SCANNED)
+        whole = ir.VectorType(ir.IntType(32), SCANNED)
+        numbers_type = ir.VectorType(ir.FloatType(), SCANNED)
+        total = cgutils.alloca_once(builder, numbers_type)
+        blocks = builder.udiv(width, ir.Constant(width.type, SCANNED))
+        with cgutils.for_range(builder, blocks) as block:
+            first = builder.mul(block.index, ir.Constant(width.type, SCANNED))
+            builder.store(ir.Constant(numbers_type, [0.0] * SCANNED), total)
+            with cgutils.for_range(builder, args[2]) as active:
+                row = builder.load(builder.gep(numbers.data, [active.index]))
+                place = builder.gep(rows.data, [builder.add(builder.mul(row, width), first)])
+                read = builder.load(
+                    builder.bitcast(place, bits.as_pointer()), align=weight.dtype.bitwidth // 8
+                )
+                if weight.dtype.bitwidth == 16:
+                    sixteen = ir.Constant(whole, [16] * SCANNED)
+                    read = builder.shl(builder.zext(read, whole), sixteen)
+                value = builder.bitcast(read, numbers_type)
+                builder.store(builder.fadd(builder.load(total), value), total)
+            place = builder.bitcast(builder.gep(out.data, [first]), numbers_type.as_pointer())
+            builder.store(builder.load(total), place, align=4)
+        return context.get_dummy_value()
+
+    return types.none(weight, _found, types.intp, _total), generate
+
+
+@compiled
+def _keep(total: Floats, shift: np.int32, sums: Bits, chain: int) -> None:
+    """Write sums in their bits; a shift of 16 rounds to the nearest bfloat16, ties to even."""
+    own = sums[chain]
+    if shift == 0:
+        for j in range(own.shape[0]):
+            own[j] = _as_bits(total[j])
+    else:
+        for j in range(own.shape[0]):
+            bits = _as_bits(total[j])
+            odd = np.int32(np.int32(bits >> np.int32(16)) & np.int32(1))
+            own[j] = np.int32(np.int32(bits + np.int32(0x7FFF) + odd) >> np.int32(16))
+
+
+@compiled
+def add_active(
+    states: Bits,
+    weight: Bits,
+    sums: Bits,
+    shift: np.int32,
+    total: Floats,
+    found: NDArray[np.int64],
 ) -> None:
-    latents, noisies = weight.shape
-    longest = max(latents, noisies)
-    logits, mean = np.empty(longest, np.float32), np.empty(longest, np.float32)
-    bits = np.empty(longest, np.int32)
-    # Uniforms come in blocks of four.
-    for_noisy = np.empty(4 * ((_draws(noisy_groups) + 3) // 4), np.float32)
-    for_latent = np.empty(4 * ((_draws(latent_groups) + 3) // 4), np.float32)
-    share = np.float32(1.0 / ((sweeps - burn_in) * latent.shape[1]))
-    for r in range(latent.shape[0]):
-        row = np.uint32(rows[r])
-        for chain in range(latent.shape[1]):
-            own_latent, own_noisy = latent[r, chain], noisy[r, chain]
-            own_mean = latent_mean[r, chain]
-            for step in range(sweeps):
-                sweep = np.uint32(done[r] + step)
-                number = np.uint32(chain)
-                _fill_uniforms(for_noisy, seed, purpose, 0, sweep, number, row)
-                _add_active(noisy_fields[r], own_latent, weight, logits[:noisies])
-                _layer_mean(logits[:noisies], noisy_groups, mean[:noisies], bits)
-                _layer_sample(mean[:noisies], noisy_groups, for_noisy, own_noisy)
-                _fill_uniforms(for_latent, seed, purpose, 1, sweep, number, row)
-                _add_active(latent_fields[r], own_noisy, transposed, logits[:latents])
-                _layer_mean(logits[:latents], latent_groups, own_mean, bits)
-                _layer_sample(own_mean, latent_groups, for_latent, own_latent)
-                if step >= burn_in:
-                    for unit in range(latents):
-                        average[r, unit] += own_mean[unit] * share
+    """For every chain of a tile the sum over its active units of their rows of weights.
+
+    Args:
+        states: (chains, a multiple of `SCANNED`).
+        weight: of the layer opposite, (units opposite, at least as many as sums).
+        sums: replaced, (chains, units).
+        shift: by how many bits to the left weights and sums are float32's.
+        total: room for a chain's sums, as long as a row of weights.
+        found: room for the numbers of a chain's active units.
+    """
+    for c in range(states.shape[0]):
+        _add_rows(weight, found, _find_active(states, c, found), total)
+        _keep(total, shift, sums, c)

@@ -14,7 +14,8 @@ from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.sampling.gibbs import run_gibbs
 from latentlabels.sampling.uniforms import Purpose, Uniforms
 
-PREDICTION = GibbsSchedule(chains=10, sweeps=60, burn_in=20)
+# Not "auto": a model predicts the same on every machine.
+PREDICTION = GibbsSchedule(chains=10, sweeps=60, burn_in=20, sampler="float32")
 
 
 @torch.no_grad()
@@ -46,6 +47,13 @@ def clean_marginals(
     numbers = Uniforms(seed, Purpose.START, rows, schedule.chains).draw(never, 0, crf.latent.draws)
     start = crf.latent.sample(fields.per_chain().latent, numbers)
     run = run_gibbs(
-        crf, fields, start, uniforms, never, sweeps=schedule.sweeps, burn_in=schedule.burn_in
+        crf,
+        fields,
+        start,
+        uniforms,
+        never,
+        sweeps=schedule.sweeps,
+        burn_in=schedule.burn_in,
+        sampler=schedule.sampler,
     )
     return run.average[:, : crf.clean.size]

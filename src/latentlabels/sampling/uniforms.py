@@ -3,7 +3,9 @@
 The key is seed and purpose, the counter unit, sweep, chain and row.
 
 A uniform number depends on nothing but its coordinates, so a run gives the same chains whatever the
-batch order or the number of threads, and going on needs no generator state.
+batch order or the number of threads, and going on needs no generator state. Its upper 16 bits come
+from one block of random words and its lower from another, so who compares it with a probability
+seldom needs the second.
 
 Source: Salmon, Moraes, Dror and Shaw (2011), "Parallel random numbers: as easy as 1, 2, 3".
 """
@@ -20,8 +22,13 @@ MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
 WORD = 0xFFFFFFFF
-WORDS_A_BLOCK = 4
 FLOAT24 = 2.0**-24
+
+BLOCKS_A_GROUP = 32
+UNITS_A_GROUP = 8 * BLOCKS_A_GROUP
+HALVES = 2
+PARTS = 2 * HALVES
+"""A counter's first word is PARTS · block + HALVES · layer + half."""
 
 
 class Purpose(IntEnum):
@@ -86,14 +93,23 @@ class Uniforms:
         Returns:
             (rows, chains, count), float32.
         """
+        upper, lower = (self._halves(half, sweep, layer, count) for half in range(HALVES))
+        return (((upper << 16) | lower) >> 8).to(torch.float32) * FLOAT24
+
+    def _halves(self, half: int, sweep: Tensor, layer: int, count: int) -> Tensor:
+        """The upper (0) or the lower (1) 16 bits of the numbers, (rows, chains, count), int64.
+
+        Of a block's four words the lower halves come first, then the upper ones. Units are dealt
+        in groups: the first of these eight of every block, then the second, and so on.
+        """
         device = self.rows.device
-        blocks = -(-count // WORDS_A_BLOCK)
-        block = 2 * torch.arange(blocks, device=device) + layer
+        groups = -(-count // UNITS_A_GROUP)
+        block = torch.arange(groups * BLOCKS_A_GROUP, device=device)
         chain = torch.arange(self.chains, device=device)[:, None]
         row = self.rows[:, None, None]
-        words = philox(
-            (block, sweep[:, None, None] & WORD, chain, row), (self.seed, int(self.purpose))
-        )
-        shape = (len(self.rows), self.chains, blocks)
-        bits = torch.stack([word.expand(shape) for word in words], -1).flatten(-2)
-        return (bits[..., :count] >> 8).to(torch.float32) * FLOAT24
+        counter = (PARTS * block + HALVES * layer + half, sweep[:, None, None] & WORD, chain, row)
+        words = philox(counter, (self.seed, int(self.purpose)))
+        shape = (len(self.rows), self.chains, groups, BLOCKS_A_GROUP)
+        parts = [*(word & 0xFFFF for word in words), *(word >> 16 for word in words)]
+        dealt = torch.stack([part.reshape(shape) for part in parts], -2)
+        return dealt.flatten(-3)[..., :count]
