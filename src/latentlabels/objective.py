@@ -35,6 +35,7 @@ from latentlabels.model.posterior import (
 )
 from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.sampling.chains import ChainStore
+from latentlabels.sampling.diagnostics import ChainHealth, chain_health
 from latentlabels.sampling.gibbs import run_gibbs
 from latentlabels.sampling.uniforms import Purpose, Uniforms
 
@@ -42,6 +43,9 @@ from latentlabels.sampling.uniforms import Purpose, Uniforms
 FIRST_SWEEPS = 10
 FEWEST_SWEEPS = 3
 LONGEST_MEMORY = 0.1
+# What chains are examined by: rows of a batch, and sweeps of their chains.
+PROBED_ROWS = 8
+PROBED_SWEEPS = 50
 
 
 class NegativePhase(ABC):
@@ -135,6 +139,42 @@ class PersistentGibbs(NegativePhase):
         if self.schedule.adaptive:
             self._adapt(memory(latent, run.latent))
         return -crf.energy(fields.per_chain(), run.noisy, run.latent_mean).mean(-1)
+
+    @torch.no_grad()
+    def health(self, crf: PairwiseCRF, fields: Fields, rows: Tensor) -> ChainHealth | None:
+        """How the chains of some rows fare, from sweeps that leave no trace in them.
+
+        Args:
+            crf: the model.
+            fields: its fields for the rows.
+            rows: their numbers, (batch,); a few are enough.
+
+        Returns:
+            None for one chain a row, and for chains that have not run.
+        """
+        rows = rows[:PROBED_ROWS]
+        latent, done = (part.to(rows.device) for part in self.store.read(rows.cpu()))
+        if self.schedule.chains < 2 or not done.all():
+            return None
+        fields = Fields(fields.latent[:PROBED_ROWS], fields.noisy[:PROBED_ROWS])
+        states, numbers = (
+            latent.to(fields.latent),
+            Uniforms(self.seed, Purpose.PROBE, rows, self.schedule.chains),
+        )
+        draws = []
+        for sweep in range(PROBED_SWEEPS):
+            states = run_gibbs(
+                crf,
+                fields,
+                states,
+                numbers,
+                done + sweep,
+                sweeps=1,
+                burn_in=1,
+                sampler=self.schedule.sampler,
+            ).latent
+            draws.append(states)
+        return chain_health(torch.stack(draws, 2))
 
     def position(self) -> dict[str, Any]:
         """Where the chains stand, as tensors and numbers."""

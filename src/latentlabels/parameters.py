@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from latentlabels.errors import LatentLabelsError
+from latentlabels.model.schedule import SAMPLERS
 from latentlabels.store import MOST_NETWORKS, MOST_SIZE
 
 PAPER: Final[Mapping[str, Any]] = {
@@ -93,6 +94,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         "precision": ("auto", "float32", "bfloat16"),
         "on_bad_input": ("fail", "skip"),
         "schedule": ("constant", "one-cycle"),
+        "sampler": SAMPLERS,
     }
     for name, allowed in choices.items():
         if parameters[name] not in allowed:

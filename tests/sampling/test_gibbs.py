@@ -245,3 +245,42 @@ def test_states_carry_no_gradient(dtype: torch.dtype) -> None:
     assert fields.latent.requires_grad
     parts = run_gibbs(crf, fields, start, chains_of(ALL), NEVER, sweeps=2)
     assert not any(part.requires_grad for part in parts)
+
+
+@pytest.mark.parametrize("sampler", ["float32", "bfloat16"])
+@pytest.mark.parametrize("active", [0.5, 0.02], ids=["dense", "sparse"])
+@pytest.mark.usefixtures("threads")
+def test_large_layers_do_not_depend_on_batch_order_or_threads(
+    sampler: Sampler, active: float
+) -> None:
+    """Bit by bit, with layers as wide as products in tiles need and rows of several tiles."""
+    rows, chains, sweeps = 30, 20, 4
+    generator = torch.Generator().manual_seed(0)
+    crf = PairwiseCRF(Bernoulli(700), Joint([Bernoulli(30), Categorical(5)]), 150)
+    with torch.no_grad():
+        crf.clean_noisy.normal_(0.0, 0.2, generator=generator)
+        crf.hidden_noisy.normal_(0.0, 0.2, generator=generator)
+    bias = torch.logit(torch.tensor(active))
+    fields = Fields(
+        torch.randn(rows, crf.latent.size, generator=generator),
+        bias + torch.randn(rows, 700, generator=generator),
+    )
+    start = torch.zeros(rows, chains, crf.latent.size)
+
+    def go_on(part: Tensor, threads: int) -> GibbsRun:
+        torch.set_num_threads(threads)
+        return run_gibbs(
+            crf,
+            Fields(*(field[part] for field in fields)),
+            start[part],
+            Uniforms(1, Purpose.SWEEP, part, chains),
+            torch.zeros_like(part),
+            sweeps=sweeps,
+            sampler=sampler,
+        )
+
+    together = go_on(torch.arange(rows), 1)
+    assert 0.5 * active < together.noisy.mean() < 0.5 + active
+    for part in (torch.arange(rows), torch.randperm(rows, generator=generator), torch.arange(3)):
+        for threads in (1, 2, 5):
+            assert_same_run(go_on(part, threads), GibbsRun(*(t[part] for t in together)))

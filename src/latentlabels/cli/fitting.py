@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -121,6 +121,9 @@ def fit(
     )
     if estimator.clean_labels is None:
         _warn_of_unverified(estimator.clean_space_.names, rows, voice)
+    chains = estimator.history_.chains
+    if chains is not None and not chains.is_good:
+        voice.warn(chains.told())
     return rows
 
 
@@ -180,6 +183,9 @@ def metrics_of(
         "labels": {"noisy": len(estimator.noisy_space_.names), "clean": len(space.names)},
         "auxiliary": {"kind": choice.kind, "held_out_loss": choice.held_out_loss},
         "negative_phase": history.negative_phase,
+        "chains": None
+        if history.chains is None
+        else {name: number(value) for name, value in asdict(history.chains).items()},
         "best_epoch": history.best_epoch,
         "history": [
             {name: number(value) for name, value in epoch.items()} for epoch in history.epochs

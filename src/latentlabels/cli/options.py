@@ -70,6 +70,15 @@ class Schedule(StrEnum):
     ONE_CYCLE = "one-cycle"
 
 
+class SamplerChoice(StrEnum):
+    """What draws the chains."""
+
+    AUTO = "auto"
+    REFERENCE = "reference"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 class OnBadInput(StrEnum):
     """What to do at an example that cannot be used."""
 
@@ -387,6 +396,10 @@ class ModelOptions:
             help="Stop sweeping once chains have forgotten their start, or never before --sweeps.",
         ),
     ] = DEFAULTS["adaptive_sweeps"]
+    sampler: Annotated[
+        SamplerChoice,
+        _option("Training", "--sampler", help="What draws the chains; auto takes the quickest."),
+    ] = SamplerChoice.AUTO
     chain_file: Annotated[
         Path | None,
         _option(

@@ -37,6 +37,7 @@ class Purpose(IntEnum):
     START = 0
     SWEEP = 1
     PREDICTION = 2
+    PROBE = 3
 
 
 def philox(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from typing import Any
 
@@ -18,6 +19,7 @@ from latentlabels.model.units import Units
 from latentlabels.network.potentials import encoder_in
 from latentlabels.objective import NegativePhase, PersistentGibbs, RobustLoss
 from latentlabels.robust_model import RobustModel
+from latentlabels.sampling.diagnostics import ChainWarning
 from latentlabels.training.rows import Batch
 from latentlabels.training.settings import TrainingSettings
 
@@ -99,6 +101,7 @@ class RobustModule(ScoredModule):
         self.model = model
         self.loss = RobustLoss(model.crf, model.auxiliary, negative_phase)
         self.seen = seen
+        self.warned = False
 
     def predicted(self, batch: Batch) -> Tensor:
         """E[ŷ | x] of a batch, (batch, clean)."""
@@ -154,8 +157,9 @@ class RobustModule(ScoredModule):
         passed = self.trainer.current_epoch + index / self.trainer.num_training_batches
         alpha = self.settings.alpha.at(passed)
         self.loss.alpha = self.model.alpha = alpha
+        potentials = self.model.network(batch.x)
         loss: Tensor = self.loss(
-            self.model.network(batch.x),
+            potentials,
             batch.rows,
             batch.noisy,
             batch.clean,
@@ -169,7 +173,21 @@ class RobustModule(ScoredModule):
         phase = self.loss.negative_phase
         if isinstance(phase, PersistentGibbs):
             self.log("sweeps", float(phase.sweeps), on_step=False, on_epoch=True, batch_size=size)
+            if index == self.trainer.num_training_batches - 1:
+                self._examine(phase, potentials, batch.rows)
         return loss
+
+    def _examine(self, phase: PersistentGibbs, potentials: Potentials, rows: Tensor) -> None:
+        """Log how the chains of some of the epoch's last rows fare, and warn once if it is ill."""
+        health = phase.health(self.model.crf, self.model.crf.fields(potentials), rows)
+        if health is None:
+            return
+        self.log("r_hat", health.r_hat, prog_bar=True, on_step=False, on_epoch=True)
+        self.log("effective", health.effective, prog_bar=True, on_step=False, on_epoch=True)
+        self.log("stuck", health.stuck, on_step=False, on_epoch=True)
+        if not health.is_good and not self.warned:
+            self.warned = True
+            warnings.warn(health.told(), ChainWarning, stacklevel=2)
 
     @torch.no_grad()
     def _potentials_for_inference(self, batch: Batch) -> Potentials | None:

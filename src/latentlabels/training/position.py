@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from latentlabels.errors import LatentLabelsError
+from latentlabels.sampling.diagnostics import ChainHealth
 from latentlabels.training.module import VALIDATION_SCORE
 from latentlabels.training.rows import MixedBatches, Rows
 from latentlabels.training.settings import TrainingSettings
@@ -46,6 +47,16 @@ class History:
     best_epoch: int = 0
     negative_phase: str = "exact"
     validation: float | None = None
+
+    @property
+    def chains(self) -> ChainHealth | None:
+        """How the chains fared when the weights were kept; None where none were examined."""
+        if not self.epochs:
+            return None
+        kept = self.epochs[self.best_epoch]
+        if "r_hat" not in kept:
+            return None
+        return ChainHealth(kept["r_hat"], kept["effective"], kept["stuck"])
 
     def over(self, settings: TrainingSettings) -> bool:
         """Whether there have been as many epochs as are wanted, or enough without a better one."""
