@@ -42,6 +42,7 @@ HIDDEN_LAYERS: Final = (512, 512)
 # From and to: an auxiliary with teachers is worth more, and keeps its weight.
 ALPHA: Final = (2.0, 0.1)
 ALPHA_TAUGHT: Final = (8.0, 2.0)
+ALPHA_EPOCHS: Final = 10.0
 # A backbone's features say most things several times over.
 FEATURE_DROPOUT: Final = 0.5
 # On features that are worth something a few rows teach much; on pixels they teach little.
@@ -95,7 +96,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             teachers join it, and 2 elsewhere.
         alpha_end: its weight at the end; by default 2 where teachers join it, and 0.1 elsewhere,
             but not above the beginning's.
-        alpha_epochs: epochs in which it falls from one to the other.
+        alpha_epochs: epochs in which it falls from one to the other; by default 10, or a quarter of
+            all epochs where these are fewer than 40.
         chains: Gibbs chains a row, where the negative phase is sampled.
         sweeps: Gibbs sweeps an update; at most so many, where they adapt.
         sampler: what draws the chains: "reference" is plain torch on any device; "float32" and
@@ -172,7 +174,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         start: str = "auxiliary",
         alpha_start: float | None = None,
         alpha_end: float | None = None,
-        alpha_epochs: float = 10.0,
+        alpha_epochs: float | None = None,
         chains: int = 50,
         sweeps: int = 100,
         adaptive_sweeps: bool = True,
@@ -606,6 +608,9 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         start, end = ALPHA_TAUGHT if taught else ALPHA
         start = start if self.alpha_start is None else self.alpha_start
         end = min(start, end) if self.alpha_end is None else self.alpha_end
+        fall = self.alpha_epochs
+        if fall is None:
+            fall = min(ALPHA_EPOCHS, self.epochs / 4)
         return TrainingSettings(
             epochs=self.epochs,
             patience=self.patience,
@@ -619,7 +624,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             crf_weight_decay=self.weight_decay,
             schedule=self.schedule,
             averaging=self.averaging,
-            alpha=AlphaSchedule(start, end, self.alpha_epochs),
+            alpha=AlphaSchedule(start, end, fall),
             gibbs=GibbsSchedule(
                 self.chains, self.sweeps, adaptive=self.adaptive_sweeps, sampler=self.sampler
             ),

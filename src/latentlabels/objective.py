@@ -117,13 +117,19 @@ class PersistentGibbs(NegativePhase):
         self, crf: PairwiseCRF, fields: Fields, rows: Tensor, start: Tensor
     ) -> Tensor:
         device = fields.latent.device
-        states, done = (part.to(device) for part in self.store.read(rows.cpu()))
-        rows = rows.to(device)
-        first = Uniforms(self.seed, Purpose.START, rows, self.schedule.chains)
-        started = crf.latent.sample(
-            crf.latent.logits_of(start)[:, None], first.draw(done, 0, crf.latent.draws)
+        states, done = self.store.read(rows.cpu())
+        latent = states.to(device, fields.latent.dtype)
+        new, done, rows = (
+            torch.nonzero(done == 0)[:, 0].to(device),
+            done.to(device),
+            rows.to(device),
         )
-        latent = torch.where((done == 0)[:, None, None], started, states.to(started.dtype))
+        if len(new):
+            first = Uniforms(self.seed, Purpose.START, rows[new], self.schedule.chains)
+            latent[new] = crf.latent.sample(
+                crf.latent.logits_of(start[new])[:, None],
+                first.draw(done[new], 0, crf.latent.draws),
+            )
         numbers = Uniforms(self.seed, Purpose.SWEEP, rows, self.schedule.chains)
         run = run_gibbs(
             crf,

@@ -380,7 +380,13 @@ class ModelOptions:
         ),
     ] = DEFAULTS["alpha_end"]
     alpha_epochs: Annotated[
-        float, _option("Training", "--alpha-epochs", min=0, help="Epochs from first to last.")
+        float | None,
+        _option(
+            "Training",
+            "--alpha-epochs",
+            min=0,
+            help="Epochs from first to last, by default 10, or a quarter of all if less.",
+        ),
     ] = DEFAULTS["alpha_epochs"]
     chains: Annotated[int, _option("Training", "--chains", min=1, help="Gibbs chains a row.")] = (
         DEFAULTS["chains"]

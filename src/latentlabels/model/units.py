@@ -164,8 +164,9 @@ class Categorical(Units):
         cumulative = torch.softmax(logits, -1).cumsum(-1)
         # Rounding may leave the last cumulative sum below one; the uniform number is scaled to it.
         threshold = uniforms * cumulative[..., -1:]
-        chosen = (cumulative <= threshold).sum(-1).clamp(max=self.n - 1)
-        return functional.one_hot(chosen, self.n).to(logits.dtype)
+        chosen = (cumulative <= threshold).sum(-1, keepdim=True).clamp(max=self.n - 1)
+        # Not `one_hot`, which looks at the classes and makes the host wait.
+        return (chosen == torch.arange(self.n, device=logits.device)).to(logits.dtype)
 
     def configurations(self) -> Tensor:
         return torch.eye(self.n, dtype=torch.float64)

@@ -105,12 +105,14 @@ class Uniforms:
         """
         device = self.rows.device
         groups = -(-count // UNITS_A_GROUP)
-        block = torch.arange(groups * BLOCKS_A_GROUP, device=device)
+        # Fewer units than blocks in a group take a word of as many blocks.
+        width = min(count, BLOCKS_A_GROUP)
+        block = torch.arange(groups * width, device=device)
         chain = torch.arange(self.chains, device=device)[:, None]
         row = self.rows[:, None, None]
         counter = (PARTS * block + HALVES * layer + half, sweep[:, None, None] & WORD, chain, row)
         words = philox(counter, (self.seed, int(self.purpose)))
-        shape = (len(self.rows), self.chains, groups, BLOCKS_A_GROUP)
+        shape = (len(self.rows), self.chains, groups, width)
         parts = [*(word & 0xFFFF for word in words), *(word >> 16 for word in words)]
         dealt = torch.stack([part.reshape(shape) for part in parts], -2)
         return dealt.flatten(-3)[..., :count]
