@@ -277,7 +277,9 @@ def test_every_variant_of_the_model_is_a_setting() -> None:
     assert torch.equal(started.crf.clean_noisy, started.auxiliary.weight)
     assert fitted(TAGS, alpha_start=0.0, alpha_end=0.0).model_.alpha == 0
     # One epoch of a fall that takes ten.
-    assert fitted(TAGS, alpha_start=8.0, alpha_end=1.0).model_.alpha == pytest.approx(7.3)
+    falls = {"alpha_start": 8.0, "alpha_end": 1.0}
+    assert fitted(TAGS, **falls, alpha_epochs=10).model_.alpha == pytest.approx(7.3)
+    assert fitted(TAGS, **falls).model_.alpha == 1.0  # A quarter of the one epoch there is.
     assert len(list(fitted(TAGS, hidden_layers=()).model_.network.backbone.children())) == 1
 
 

@@ -39,7 +39,7 @@ def test_effective_sample_size_of_known_autocorrelation(stay: float) -> None:
 
     Where a sum of noisy autocorrelations is cut varies; over 20 units its mean is within a tenth.
     """
-    found = effective_sample_size(switching(stay)) / (CHAINS * SWEEPS)
+    found = effective_sample_size(switching(stay)) / (ROWS * CHAINS * SWEEPS)
     assert found.mean() == pytest.approx((1 - stay) / (1 + stay), rel=0.1)
 
 
@@ -49,7 +49,7 @@ def test_effective_sample_size_is_that_of_means() -> None:
     means = draws.mean((1, 2))
     measured = 0.25 / means.var(0)
     # The variance of a variance of 400 means: a relative standard error of √(2/399), for 4 units.
-    found = effective_sample_size(draws).mean(0)
+    found = effective_sample_size(draws) / 400
     allowed = 5 * (2 / 399 / UNITS) ** 0.5
     assert float(found.mean()) == pytest.approx(float(measured.mean()), rel=allowed)
 
@@ -59,7 +59,7 @@ def test_r_hat_is_the_root_of_pooled_over_within(shift: float, scale: float) -> 
     """Of two constant offsets: B/n is their variance, W that of the draws."""
     length = 50
     noise = torch.tensor([-1.0, 1.0]).repeat(length) * scale  # both halves have mean zero
-    draws = torch.stack([noise, noise + shift])[:, :, None]
+    draws = torch.stack([noise, noise + shift])[None, :, :, None]
     within = scale**2 * length / (length - 1)
     between = torch.tensor([0, 0, shift, shift]).var()
     expected = ((length - 1) / length + between / within) ** 0.5
@@ -80,6 +80,13 @@ def test_chains_that_hardly_move_are_not() -> None:
     assert not health.is_good
     assert health.r_hat > LARGEST_R_HAT
     assert health.effective < 0.02
+
+
+def test_few_chains_that_mix_are_not_called_ill() -> None:
+    """Of two chains of 40 sweeps, the worst of hundreds of units."""
+    generator = torch.Generator().manual_seed(0)
+    draws = (torch.rand(8, 2, 40, 300, generator=generator) < 0.5).double()
+    assert chain_health(draws).is_good
 
 
 def test_chains_in_two_modes_are_stuck() -> None:
@@ -106,8 +113,8 @@ def test_a_unit_that_is_always_off_is_no_fault() -> None:
     draws[..., 0] = 0.0
     health = chain_health(draws)
     assert health.is_good
-    assert split_r_hat(draws)[:, 0].eq(1).all()
-    assert effective_sample_size(draws)[:, 0].eq(CHAINS * SWEEPS).all()
+    assert split_r_hat(draws)[0] == 1
+    assert effective_sample_size(draws)[0] == ROWS * CHAINS * SWEEPS
 
 
 def test_rare_units_are_not_taken_for_stuck() -> None:

@@ -58,9 +58,10 @@ def chain_health(draws: Tensor) -> ChainHealth:
         draws: states of 0 and 1 or means, (rows, chains, sweeps, units); at least two chains of at
             least four sweeps.
     """
+    rows, chains, sweeps, _ = draws.shape
     return ChainHealth(
         float(split_r_hat(draws).max()),
-        float(effective_sample_size(draws).min()) / (draws.shape[1] * draws.shape[2]),
+        float(effective_sample_size(draws).min()) / (rows * chains * sweeps),
         float(stuck_units(draws).any(-1).double().mean()),
     )
 
@@ -71,56 +72,68 @@ def split_r_hat(draws: Tensor) -> Tensor:
         R̂² = (n − 1)/n + B / (n W)
 
     with W the mean variance of a half, n its length and B/n the variance of the halves' means. It
-    is one where nothing varies, and infinite where halves are constant and differ.
+    is one where nothing varies, and infinite where halves are constant and differ. Rows have laws
+    of their own: W and B are means over rows, for few chains of one row tell little.
 
     Args:
-        draws: (..., chains, sweeps, units), at least four sweeps.
+        draws: (rows, chains, sweeps, units), at least four sweeps.
 
     Returns:
-        (..., units).
+        (units,).
 
     Source: Gelman and Rubin (1992); Gelman et al., Bayesian Data Analysis (2013), section 11.4.
     """
-    length = draws.shape[-2] // 2
-    halves = torch.cat([draws[..., :length, :], draws[..., -length:, :]], -3).double()
-    within = halves.var(-2).mean(-2)
-    between = halves.mean(-2).var(-2)
-    ratio = torch.where((within == 0) & (between == 0), 0.0, between / within)
-    constant = (within == 0) & (between == 0)
-    return torch.where(constant, 1.0, ((length - 1) / length + ratio).sqrt())
+    length = draws.shape[2] // 2
+    halves = torch.cat([draws[:, :, :length], draws[:, :, -length:]], 1).double()
+    within = halves.var(2).mean((0, 1))
+    between = halves.mean(2).var(1).mean(0)
+    r_hat = ((length - 1) / length + between / within).sqrt()
+    return torch.where((within == 0) & (between == 0), 1.0, r_hat)
 
 
 def effective_sample_size(draws: Tensor) -> Tensor:
-    """How many independent draws would give a mean as precise, over all chains.
+    """How many independent draws would give means as precise, over all chains of all rows.
 
-        n m / (1 + 2 Σ_t ρ_t)
+        rows · m · n / (1 + 2 Σ_t ρ_t)
 
-    for m chains of n draws. The autocorrelations ρ_t of all chains together, which count it against
-    them where chains differ, are summed while sums of two that follow each other are above zero.
+    for m chains of n draws, with ρ_t = 1 − V_t / (2 σ²), V_t the mean square of differences t draws
+    apart and σ² = (n − 1)/n W + B/n the variance over all chains of a row. Autocorrelations are
+    summed while sums of two that follow each other are above zero. V_t, W and B are means over
+    rows.
 
     Args:
-        draws: (..., chains, sweeps, units).
+        draws: (rows, chains, sweeps, units), at least two chains.
 
     Returns:
-        (..., units); all draws where nothing varies.
+        (units,); all draws where nothing varies.
 
     Source: Geyer (1992), initial positive sequence; Gelman et al. (2013), section 11.5.
     """
-    chains, sweeps = draws.shape[-3:-1]
-    centred = draws.double() - draws.double().mean(-2, keepdim=True)
-    spectrum = torch.fft.rfft(centred, n=2 * sweeps, dim=-2)
-    covariance = torch.fft.irfft(spectrum.abs().square(), n=2 * sweeps, dim=-2)[..., :sweeps, :]
-    covariance = (covariance / sweeps).mean(-3)  # (..., lags, units)
-    within = covariance[..., 0, :] * sweeps / (sweeps - 1)
-    means = draws.double().mean(-2)
-    between = means.var(-2) if chains > 1 else torch.zeros_like(within)
-    pooled = within * (sweeps - 1) / sweeps + between
-    correlation = 1 - (within.unsqueeze(-2) - covariance) / pooled.unsqueeze(-2)
-    pairs = correlation[..., : sweeps - sweeps % 2, :].unflatten(-2, (-1, 2)).sum(-2)
-    positive = (pairs > 0).cumprod(-2)
-    time = 2 * (pairs * positive).sum(-2) - 1
-    total = float(chains * sweeps)
-    return torch.where(pooled > 0, total / time.clamp(min=1 / total), total)
+    sweeps = draws.shape[2]
+    states = draws.double()
+    means = states.mean(2)
+    variance = states.var(2, correction=0).mean((0, 1)) + means.var(1).mean(0)
+    correlation = 1 - _variogram(states - means.unsqueeze(2)) / (2 * variance)
+    pairs = correlation[: sweeps - sweeps % 2].unflatten(0, (-1, 2)).sum(1)
+    time = 2 * (pairs * (pairs > 0).cumprod(0)).sum(0) - 1
+    total = float(draws[..., 0].numel())
+    return torch.where(variance > 0, total / time.clamp(min=1 / total), total)
+
+
+def _variogram(centred: Tensor) -> Tensor:
+    """Mean square of differences of draws by their distance, (sweeps, units).
+
+    The products of a square come from a Fourier transform, its squares from running sums.
+    """
+    sweeps = centred.shape[2]
+    spectrum = torch.fft.rfft(centred, n=2 * sweeps, dim=2).abs().square()
+    products = torch.fft.irfft(spectrum, n=2 * sweeps, dim=2)[:, :, :sweeps].mean((0, 1))
+    running = centred.square().mean((0, 1)).cumsum(0)
+    without_last = running.flip(0)
+    without_first = running[-1] - torch.cat([torch.zeros_like(running[:1]), running[:-1]])
+    apart = torch.arange(sweeps, device=centred.device)[:, None]
+    variogram: Tensor = (without_last + without_first - 2 * products) / (sweeps - apart)
+    return variogram
 
 
 def stuck_units(draws: Tensor) -> Tensor:
