@@ -19,6 +19,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from statistics import median
 from typing import Any, Final, NamedTuple
@@ -37,8 +38,6 @@ from latentlabels.sampling.uniforms import Purpose, Uniforms
 ROWS, CHAINS_A_ROW = 32, 50
 CLEAN, HIDDEN, NOISY = 73, 200, 1000
 CHAINS, LATENT = ROWS * CHAINS_A_ROW, CLEAN + HIDDEN
-SETTLING = 100
-"""Sweeps before what is measured."""
 THRML_BATCH = 64
 """Chains that THRML runs side by side: with all of them it takes twice as long."""
 
@@ -51,25 +50,17 @@ Rates = dict[str, list[float]]
 
 
 class Scene(NamedTuple):
-    """An RBM and the states of its chains.
+    """An RBM and the states of its chains."""
 
-    Attributes:
-        weight: V, (LATENT, NOISY).
-        latent_bias: (LATENT,).
-        noisy_bias: (NOISY,).
-        latent: states, (CHAINS, LATENT).
-        noisy: states, (CHAINS, NOISY).
-    """
-
-    weight: Tensor
-    latent_bias: Tensor
-    noisy_bias: Tensor
-    latent: Tensor
-    noisy: Tensor
+    weight: Tensor  # (LATENT, NOISY)
+    latent_bias: Tensor  # (LATENT,)
+    noisy_bias: Tensor  # (NOISY,)
+    latent: Tensor  # (CHAINS, LATENT)
+    noisy: Tensor  # (CHAINS, NOISY)
 
 
 def settled(clean: float, hidden: float, noisy: float) -> Scene:
-    """A scene of these biases, and states after some sweeps."""
+    """A scene of these biases, and states after 100 sweeps."""
     generator = torch.Generator().manual_seed(0)
     scene = Scene(
         weight=0.1 * torch.randn(LATENT, NOISY, generator=generator),
@@ -79,7 +70,7 @@ def settled(clean: float, hidden: float, noisy: float) -> Scene:
         noisy=torch.zeros(CHAINS, NOISY),
     )
     advance, start = ours(scene, "float32")
-    last_noisy, last_latent, _ = advance(start, SETTLING)
+    last_noisy, last_latent, _ = advance(start, 100)
     return scene._replace(noisy=last_noisy.flatten(0, 1), latent=last_latent.flatten(0, 1))
 
 
@@ -190,13 +181,12 @@ def rbms(scene: Scene) -> Contestant:
 def thrml_ising(scene: Scene) -> Contestant:
     """THRML's Ising model of two blocks, with spins s = 2y − 1: J = V / 4, b = f / 2 + Σ V / 4."""
     import jax
-    import thrml  # type: ignore[import-not-found]
-    from thrml.models import IsingEBM, IsingSamplingProgram  # type: ignore[import-not-found]
+    import thrml.models  # type: ignore[import-not-found]
 
     noisy, latent = ([thrml.SpinNode() for _ in range(size)] for size in (NOISY, LATENT))
     noisy_bias = scene.noisy_bias / 2 + scene.weight.sum(0) / 4
     latent_bias = scene.latent_bias / 2 + scene.weight.sum(1) / 4
-    model = IsingEBM(
+    model = thrml.models.IsingEBM(
         noisy + latent,
         [(one, other) for one in latent for other in noisy],
         jax.numpy.asarray(torch.cat([noisy_bias, latent_bias])),
@@ -204,7 +194,7 @@ def thrml_ising(scene: Scene) -> Contestant:
         jax.numpy.asarray(1.0),
     )
     blocks = [thrml.Block(noisy), thrml.Block(latent)]
-    program = IsingSamplingProgram(model, blocks, [])
+    program = thrml.models.IsingSamplingProgram(model, blocks, [])
 
     def run(state: State, sweeps: int) -> State:
         *layers, key = state
@@ -237,8 +227,7 @@ CONTESTANTS: Final[dict[str, tuple[Callable[[Scene], Contestant], int]]] = {
     "rbms": (rbms, 20),
     "THRML": (thrml_ising, 1),
 }
-"""How each is built, and the sweeps of a call: enough that a call by itself costs next to nothing,
-but for the last, half of whose seconds nobody would wait for."""
+"""How each is built, and sweeps a call: enough that a call by itself costs next to nothing."""
 DENSE, SPARSE = "dense", "sparse"
 SCENES: Final = {
     DENSE: (0.0, 0.0, 0.0),
@@ -252,11 +241,9 @@ def race(scene: Scene, rounds: int) -> Rates:
     """The rates of all contestants that are installed."""
     entered: dict[str, Contestant] = {}
     for name, (build, sweeps) in CONTESTANTS.items():
-        try:
+        with suppress(ModuleNotFoundError):
             advance, start = build(scene)
-        except ModuleNotFoundError:
-            continue
-        entered[name] = advance, advance(start, sweeps)  # The first call compiles.
+            entered[name] = advance, advance(start, sweeps)  # The first call compiles.
     rates: Rates = {name: [] for name in entered}
     for number in range(rounds):
         # Which goes first changes, so that none always finds the machine warm.
@@ -287,17 +274,14 @@ def ratio(rates: Rates, name: str, other: str) -> float:
     return median(a / b for a, b in zip(rates[name], rates[other], strict=True))
 
 
-def table(rates: Rates) -> str:
-    """The rates in Markdown."""
-    head = f"| | million updates a second | it / {BOUND} | {OURS} / it |\n|---|---:|---:|---:|"
-    return "\n".join(
-        [head]
-        + [
-            f"| {name} | {max(own):.1f} | {ratio(rates, name, BOUND):.3f} "
-            f"| {ratio(rates, OURS, name):.2f} |"
-            for name, own in rates.items()
-        ]
-    )
+def report(name: str, scene: Scene, rates: Rates) -> None:
+    """Print a scene's rates in Markdown."""
+    noisy, latent = (layer.sum(1).mean().item() for layer in (scene.noisy, scene.latent))
+    print(f"\n{name}: {noisy:.1f} of {NOISY} noisy, {latent:.1f} of {LATENT} latent units active\n")
+    print(f"| | million updates a second | it / {BOUND} | {OURS} / it |\n|---|---:|---:|---:|")
+    for contestant, own in rates.items():
+        ratios = ratio(rates, contestant, BOUND), ratio(rates, OURS, contestant)
+        print(f"| {contestant} | {max(own):.1f} | {ratios[0]:.3f} | {ratios[1]:.2f} |")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -310,13 +294,12 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(arguments.threads)
     threadpool_limits(arguments.threads)
     os.environ["PJRT_NPROC"] = str(arguments.threads)  # JAX reads it when it is imported.
+    print(f"threads: {arguments.threads}, rounds: {arguments.rounds}")
     results: dict[str, Rates] = {}
     for name, biases in SCENES.items():
         scene = settled(*biases)
         results[name] = race(scene, arguments.rounds)
-        noisy, latent = (layer.sum(1).mean().item() for layer in (scene.noisy, scene.latent))
-        print(f"\n{name}: {noisy:.1f} of {NOISY} noisy and {latent:.1f} of {LATENT} latent units")
-        print(f"active, {arguments.threads} threads\n\n{table(results[name])}")
+        report(name, scene, results[name])
     if missing := CONTESTANTS.keys() - results[DENSE].keys():
         print(f"\nLeft out: {', '.join(sorted(missing))}. pip install rbms thrml jax scikit-learn")
     best = min(ratio(results[DENSE], OURS, name) for name in PACKAGES if name in results[DENSE])

@@ -8,10 +8,13 @@ rounding where a uniform number and a probability tie.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
+from threading import Barrier
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -27,8 +30,8 @@ from latentlabels.sampling.uniforms import UNITS_A_GROUP, Uniforms
 
 Floats = NDArray[np.float32]
 
-TILE_BYTES: Final = 3_000_000
-"""Of a tile's states and sums: about what a core's cache holds."""
+TILE_BYTES: Final = 5_000_000
+"""Of a tile's states and sums: few enough for the cache, enough for products to be quick."""
 SAMPLED: Final = 8
 """Chains that tell for a tile whether few units are active."""
 LOOK_EVERY: Final = 8
@@ -252,26 +255,40 @@ def run_fused(
 def _in_threads(run: Callable[[slice], None], rows: int) -> None:
     """Run equal parts of the rows on as many threads as torch has, one thread a product."""
     threads = max(1, min(torch.get_num_threads(), rows))
-    bounds = np.linspace(0, rows, threads + 1).astype(int).tolist()
-    parts = [slice(*ends) for ends in pairwise(bounds)]
+    parts = _split(slice(0, rows), threads)
     if threads == 1:
         run(parts[0])
-        return
+    else:
+        list(_pool(os.getpid(), threads).map(run, parts))
+
+
+@cache
+def _pool(_process: int, threads: int) -> ThreadPoolExecutor:
+    """Threads that stay, since new ones would contend with those of torch that wait for work.
+
+    A process that was forked has none of its parent's threads.
+    """
     before = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1)) as pool:
-            list(pool.map(run, parts))
-    finally:
-        torch.set_num_threads(before)
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    together = Barrier(threads)
+    list(pool.map(lambda _: together.wait(), range(threads)))
+    # A thread's number goes for threads that begin later, too.
+    torch.set_num_threads(before)
+    return pool
 
 
 def _tiles(part: slice, noisy: _Layer, latent: _Layer, chains: int) -> Iterator[slice]:
     """Parts of a part whose chains' states and sums fill a tile, of one row at least."""
     width = sum(layer.weight.shape[1] for layer in (noisy, latent))
     chain_bytes = 2 * width * noisy.weight.element_size()
-    rows = max(1, TILE_BYTES // (chain_bytes * chains))
-    for start in range(part.start, part.stop, rows):
-        yield slice(start, min(start + rows, part.stop))
+    most = max(1, TILE_BYTES // (chain_bytes * chains))
+    yield from _split(part, -(-(part.stop - part.start) // most))
+
+
+def _split(rows: slice, parts: int) -> list[slice]:
+    """Parts of rows, as equal as can be."""
+    bounds = np.linspace(rows.start, rows.stop, parts + 1).astype(int).tolist()
+    return [slice(*ends) for ends in pairwise(bounds)]
 
 
 def _bits(tensor: Tensor) -> NDArray[Any]:
