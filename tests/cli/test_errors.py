@@ -18,6 +18,7 @@ from tests.cli.arguments import COLUMNS, PROTOCOL, ROWS, SMALL, fails
 
 from latentlabels import RobustClassifier
 from latentlabels.cli import app, main, run
+from latentlabels.training.position import History
 
 Said = pytest.CaptureFixture[str]
 
@@ -272,6 +273,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, cleaned_run: Path) -> None:
         for name, value in vars(model).items():
             if name.startswith("_") or name.endswith("_"):
                 setattr(self, name, value)
+        self.history_ = History()
         return self
 
     monkeypatch.setattr(RobustClassifier, "fit", fit)
