@@ -259,6 +259,44 @@ class TestMemory:
         assert_mean(torch.tensor([memory(*group) for group in groups]), expected)
 
 
+class TestHealth:
+    """Chains are examined by sweeps that leave them where they are."""
+
+    def phase(self, chains: int, *, weight: float) -> tuple[PersistentGibbs, PairwiseCRF, Fields]:
+        """Twelve rows' chains of a bit for each layer, which like to be equal, after an update."""
+        crf = PairwiseCRF(Bernoulli(1), Bernoulli(1))
+        with torch.no_grad():
+            crf.clean_noisy.fill_(weight)
+            crf.clean_bias.fill_(-weight / 2)
+            crf.noisy_bias.fill_(-weight / 2)
+        fields = crf.fields(Potentials(torch.zeros(12, 1)))
+        phase = PersistentGibbs(12, 1, GibbsSchedule(chains=chains, sweeps=2))
+        phase.log_partition(crf, fields, torch.arange(12), torch.full((12, 1), 0.5))
+        return phase, crf, fields
+
+    def test_chains_that_mix_are_in_good_health_and_stay_where_they_are(self) -> None:
+        phase, crf, fields = self.phase(30, weight=0.5)
+        before = copy.deepcopy(phase.position())
+        health = phase.health(crf, fields, torch.arange(12))
+        assert health is not None
+        assert health.is_good
+        for name, value in phase.position().items():
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(before[name])), name
+
+    def test_bits_that_hold_each_other_are_stuck(self) -> None:
+        phase, crf, fields = self.phase(30, weight=30.0)
+        health = phase.health(crf, fields, torch.arange(12))
+        assert health is not None
+        assert health.r_hat > 2
+        assert health.stuck > 0.9
+
+    def test_one_chain_or_chains_that_have_not_run_tell_nothing(self) -> None:
+        phase, crf, fields = self.phase(1, weight=0.5)
+        assert phase.health(crf, fields, torch.arange(12)) is None
+        never = PersistentGibbs(12, 1, GibbsSchedule(chains=5, sweeps=2))
+        assert never.health(crf, fields, torch.arange(12)) is None
+
+
 class TestAdaptiveSweeps:
     """Updates run until chains have forgotten where they began, and no longer."""
 

@@ -26,6 +26,7 @@ from latentlabels.model.schedule import AlphaSchedule, GibbsSchedule
 from latentlabels.model.units import Bernoulli, Categorical, Units
 from latentlabels.network.examples import Vectors
 from latentlabels.objective import RobustLoss
+from latentlabels.sampling.diagnostics import ChainHealth, ChainWarning
 from latentlabels.training import module as training_module
 from latentlabels.training.module import RobustModule
 from latentlabels.training.rows import Batch, Draw, Rows
@@ -289,8 +290,25 @@ def test_sweeps_are_told_where_the_negative_phase_is_sampled(
     settings = replace(SETTINGS, epochs=1, gibbs=GibbsSchedule(chains=2, sweeps=4))
     history = fitted(settings=settings, model=replace(MODEL, hidden=13)).history
     assert history.epochs[0]["sweeps"] == 4
+    assert history.chains is not None
+    assert history.chains.r_hat == history.epochs[0]["r_hat"] >= 1
+    assert 0 < history.chains.effective == history.epochs[0]["effective"]
     monkeypatch.undo()
-    assert "sweeps" not in fitted(settings=settings).history.epochs[0]
+    exact = fitted(settings=settings).history
+    assert "sweeps" not in exact.epochs[0]
+    assert exact.chains is None
+
+
+def test_chains_that_do_not_mix_are_warned_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentlabels.training.fit.is_tractable", lambda _: False)
+    ill = ChainHealth(r_hat=1.8, effective=0.01, stuck=0.2)
+    monkeypatch.setattr("latentlabels.objective.chain_health", lambda _: ill)
+    settings = replace(SETTINGS, epochs=3, gibbs=GibbsSchedule(chains=2, sweeps=4))
+    with pytest.warns(ChainWarning, match=r"R-hat is 1\.80 .* run longer \(sweeps\)") as warned:
+        history = fitted(settings=settings, model=replace(MODEL, hidden=13)).history
+    assert len(warned) == 1
+    assert history.chains is not None
+    assert not history.chains.is_good
 
 
 @pytest.mark.parametrize("garbage", [np.nan, 1.0], ids=["NaN", "ones"])
