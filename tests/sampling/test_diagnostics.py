@@ -101,6 +101,16 @@ def test_chains_in_two_modes_are_stuck() -> None:
     assert stuck.sum() == ROWS * CHAINS // 4
 
 
+def test_a_chain_stuck_in_the_rare_state_is_stuck() -> None:
+    """One of twenty is on for ever, in a unit that is else on in a tenth of the draws."""
+    generator = torch.Generator().manual_seed(0)
+    draws = (torch.rand(ROWS, CHAINS, 50, UNITS, generator=generator) < 0.1).double()
+    draws[:, 0, :, 2] = 1.0
+    stuck = stuck_units(draws)
+    assert stuck[:, 0, 2].all()
+    assert stuck.sum() == ROWS
+
+
 def test_all_chains_apart_for_ever_have_no_within_variance() -> None:
     draws = (torch.arange(CHAINS) % 2).double()[None, :, None, None].expand(1, -1, 40, 1)
     health = chain_health(draws)

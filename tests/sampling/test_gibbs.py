@@ -28,6 +28,7 @@ MODELS = {
     "bits": SmallModel(Bernoulli(37), Bernoulli(9), hidden=6),
     "classes": SmallModel(Categorical(21), Categorical(10), hidden=3),
     "annotators": SmallModel(Joint([Categorical(n) for n in (5, 1, 7)]), Categorical(5)),
+    "whole words": SmallModel(Bernoulli(128), Bernoulli(40), hidden=24),
     "everything": SmallModel(
         Joint([Bernoulli(5), Joint([Categorical(3), Bernoulli(1)]), Bernoulli(2)]),
         Joint([Categorical(4), Bernoulli(6)]),
@@ -100,8 +101,9 @@ def test_fused_path_gives_the_references_states(model: SmallModel, scale: float)
     ties = 1e-6 * drawn
     assert (~same).sum() <= ties + STANDARD_ERRORS * ties**0.5
     assert_close(one.latent_mean[same], reference.latent_mean[same], rtol=0.0, atol=1e-5)
-    rows = same.all(1)
-    assert_close(one.average[rows], reference.average[rows], rtol=0.0, atol=1e-5)
+    # With the same numbers, a chain that a tie led elsewhere may have come back.
+    apart = ((one.average - reference.average).abs() > 1e-5).any(-1)
+    assert apart.sum() <= ties + STANDARD_ERRORS * ties**0.5
 
 
 @every_model

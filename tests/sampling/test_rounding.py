@@ -57,6 +57,21 @@ def test_no_weights_and_no_units_stay_as_they_are() -> None:
         assert bfloat16_error(weight) == 0.0
 
 
+def test_weights_of_one_sign_are_refused_where_they_add_up() -> None:
+    """Rounding shifts each the same way, and the sum is large where it is rounded."""
+    weight = torch.full((273, 1000), 0.1)
+    state = (torch.arange(1000) < 537).float()[None]
+    exact = (state.double() @ weight.double().T)[0]
+    short = (state.bfloat16() @ as_bfloat16(weight).T)[0].double()
+    assert (short - exact).abs().max() > LARGEST_ERROR
+    assert bfloat16_error(weight) > LARGEST_ERROR
+
+
+def test_the_tiniest_weights_stay_numbers() -> None:
+    for tiny in (1e-39, 1e-32, 1e-20):
+        assert torch.isfinite(on_grid(torch.tensor([[tiny, 0.0]]))).all()
+
+
 def states(units: int) -> Tensor:
     return ((torch.arange(2**units)[:, None] >> torch.arange(units)) & 1).double()
 

@@ -139,8 +139,8 @@ def _variogram(centred: Tensor) -> Tensor:
 def stuck_units(draws: Tensor) -> Tensor:
     """Units that stay where they are for all sweeps, though their row's other chains move.
 
-    Independent draws of a unit that is on with chance p, as it is over all chains, would agree in n
-    sweeps with chance pⁿ + (1 − p)ⁿ.
+    Independent draws of a unit that is on with chance p, as it is over all chains, would all be on
+    in n sweeps with chance pⁿ, and all off with (1 − p)ⁿ.
 
     Args:
         draws: states of 0 and 1, (..., chains, sweeps, units).
@@ -151,4 +151,5 @@ def stuck_units(draws: Tensor) -> Tensor:
     sweeps = draws.shape[-2]
     constant = (draws == draws[..., :1, :]).all(-2)
     on = draws.double().mean((-3, -2)).unsqueeze(-2)
-    return constant & (on**sweeps + (1 - on) ** sweeps < STUCK_CHANCE)
+    chance = torch.where(draws[..., 0, :] > 0, on, 1 - on) ** sweeps
+    return constant & (chance < STUCK_CHANCE)

@@ -86,7 +86,7 @@ class _Layer:
             _groups(units),
             field.expand(rows, -1).contiguous().numpy(),
             weight.contiguous(),
-            _bits(functional.pad(weight, (0, -weight.shape[1] % SCANNED))),
+            _bits(functional.pad(weight, (0, -weight.shape[1] % SCANNED)).contiguous()),
         )
 
 
@@ -223,6 +223,9 @@ def run_fused(
     average = torch.zeros(rows, latents)
     share = 1.0 / (max(1, sweeps - burn_in) * chains)
 
+    inference = torch.is_inference_mode_enabled()
+
+    @torch.inference_mode(inference)
     def run(part: slice) -> None:
         for tile in _tiles(part, noisy_layer, latent_layer, chains):
             own = coordinates.of(tile)

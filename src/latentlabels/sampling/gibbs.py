@@ -126,6 +126,19 @@ def run_reference(
     burn_in: int,
 ) -> GibbsRun:
     """What `run_gibbs` does, in plain torch: any device, any floating type."""
+    with torch.autocast(latent.device.type, enabled=False):
+        return _run_reference(crf, fields, latent, uniforms, done, sweeps, burn_in)
+
+
+def _run_reference(
+    crf: PairwiseCRF,
+    fields: Fields,
+    latent: Tensor,
+    uniforms: Uniforms,
+    done: Tensor,
+    sweeps: int,
+    burn_in: int,
+) -> GibbsRun:
     fields = fields.per_chain()
     weight = on_grid(crf.weight) if latent.dtype == torch.float32 else crf.weight
     transposed = weight.T.contiguous()

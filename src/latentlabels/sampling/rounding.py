@@ -31,7 +31,8 @@ def on_grid(weight: Tensor) -> Tensor:
     """
     sizes = weight.abs()
     largest = torch.cat([sizes.sum(0), sizes.sum(1), sizes.new_zeros(1)]).max()
-    grid = torch.exp2(torch.ceil(torch.log2(largest)) - GRID_BITS)
+    # Not below float32's normal numbers: a step of zero would make NaN of the tiniest weights.
+    grid = torch.exp2((torch.ceil(torch.log2(largest)) - GRID_BITS).clamp(min=-126))
     return torch.where(largest > 0, torch.round(weight / grid) * grid, weight)
 
 
@@ -43,12 +44,18 @@ def as_bfloat16(weight: Tensor) -> Tensor:
 def bfloat16_error(weight: Tensor) -> float:
     """How far bfloat16 moves a logit: the root of the mean square, for the worst unit, in nats.
 
-    Half of the units opposite are taken to be active, and rounding errors to be independent. They
-    are those of the weights and that of their sum, which a bfloat16 product rounds once more.
+    Half of the units opposite are taken to be active, each as likely as not. What rounding changes
+    in the weights has a mean and a spread then, and so has their sum, which a bfloat16 product
+    rounds once more.
 
     Args:
         weight: (latent, noisy).
     """
-    changed = (as_bfloat16(weight).to(weight.dtype) - weight).square()
-    squares = (changed + (HALF_A_STEP * weight).square()) / 2
-    return float(torch.cat([squares.sum(0), squares.sum(1), squares.new_zeros(1)]).max().sqrt())
+    changed = as_bfloat16(weight).to(weight.dtype) - weight
+    worst = [weight.new_zeros(1)]
+    for axis in (0, 1):
+        spread = (changed.square() + (HALF_A_STEP * weight).square()).sum(axis) / 2
+        shift = changed.sum(axis) / 2
+        rounded = HALF_A_STEP * weight.sum(axis) / 2
+        worst.append(spread + shift.square() + rounded.square())
+    return float(torch.cat(worst).max().sqrt())

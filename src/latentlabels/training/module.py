@@ -184,7 +184,7 @@ class RobustModule(ScoredModule):
             return
         self.log("r_hat", health.r_hat, prog_bar=True, on_step=False, on_epoch=True)
         self.log("effective", health.effective, prog_bar=True, on_step=False, on_epoch=True)
-        self.log("stuck", health.stuck, on_step=False, on_epoch=True)
+        self.log("stuck", health.stuck, prog_bar=True, on_step=False, on_epoch=True)
         if not health.is_good and not self.warned:
             self.warned = True
             warnings.warn(health.told(), ChainWarning, stacklevel=2)
