@@ -126,30 +126,19 @@ def run_reference(
     burn_in: int,
 ) -> GibbsRun:
     """What `run_gibbs` does, in plain torch: any device, any floating type."""
-    with torch.autocast(latent.device.type, enabled=False):
-        return _run_reference(crf, fields, latent, uniforms, done, sweeps, burn_in)
-
-
-def _run_reference(
-    crf: PairwiseCRF,
-    fields: Fields,
-    latent: Tensor,
-    uniforms: Uniforms,
-    done: Tensor,
-    sweeps: int,
-    burn_in: int,
-) -> GibbsRun:
     fields = fields.per_chain()
     weight = on_grid(crf.weight) if latent.dtype == torch.float32 else crf.weight
     transposed = weight.T.contiguous()
     total = torch.zeros_like(latent[:, 0])
-    for sweep in range(sweeps):
-        numbers = uniforms.draw(done + sweep, NOISY_LAYER, crf.noisy.draws)
-        noisy = crf.noisy.sample(fields.noisy + latent @ weight, numbers)
-        logits = fields.latent + noisy @ transposed
-        numbers = uniforms.draw(done + sweep, LATENT_LAYER, crf.latent.draws)
-        latent = crf.latent.sample(logits, numbers)
-        mean = crf.latent.mean(logits)
-        if sweep >= burn_in:
-            total += mean.mean(1)
+    # A caller's autocast would round the sums.
+    with torch.autocast(latent.device.type, enabled=False):
+        for sweep in range(sweeps):
+            numbers = uniforms.draw(done + sweep, NOISY_LAYER, crf.noisy.draws)
+            noisy = crf.noisy.sample(fields.noisy + latent @ weight, numbers)
+            logits = fields.latent + noisy @ transposed
+            numbers = uniforms.draw(done + sweep, LATENT_LAYER, crf.latent.draws)
+            latent = crf.latent.sample(logits, numbers)
+            mean = crf.latent.mean(logits)
+            if sweep >= burn_in:
+                total += mean.mean(1)
     return GibbsRun(latent, noisy, mean, total / max(1, sweeps - burn_in))
