@@ -5,6 +5,7 @@ That both follow the model's law is tested in statistical/test_sampler.py.
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from tests.monte_carlo import STANDARD_ERRORS
 from tests.small_models import SmallModel
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 from torch.testing import assert_close
 
 from latentlabels.model.pairwise import Fields, PairwiseCRF
@@ -154,6 +156,34 @@ def test_auto_takes_bfloat16_where_the_weights_bear_it(
     assert chosen_products("reference", weight, state) is None
 
 
+@pytest.mark.parametrize("active", [0.5, 0.02], ids=["dense", "sparse"])
+@pytest.mark.usefixtures("threads")
+def test_a_sweep_allocates_nothing(active: float) -> None:
+    """A longer run takes as many tensors as a short one, and as much of numpy's memory."""
+    torch.set_num_threads(1)
+    crf = PairwiseCRF(Bernoulli(300), Bernoulli(20), 40)
+    bias = float(torch.logit(torch.tensor(active)))
+    fields = Fields(torch.full((ROWS, 60), bias), torch.full((1, 300), bias))
+    taken = []
+    for sweeps in (1, 2, 40):  # The first run compiles.
+        tracemalloc.start()
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+            run(crf, fields, torch.zeros(ROWS, CHAINS, 60), "float32", sweeps=max(3, sweeps))
+        largest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        tensors = sum(event.cpu_memory_usage > 0 for event in profiled.events())
+        taken.append((tensors, largest))
+    (tensors, short), (more_tensors, long) = taken[1:]
+    assert tensors == more_tensors > 0
+    assert long - short < 300 * 4 * CHAINS, "sums of one row's chains"
+
+
+def test_no_sweep_is_refused() -> None:
+    for sampler in ("float32", "reference"):
+        with pytest.raises(ValueError, match="at least one sweep, got 0"):
+            run(*setting(MODELS["bits"]), sampler, sweeps=0)
+
+
 def test_a_run_of_burn_in_alone_has_no_average() -> None:
     for sampler in ("float32", "reference"):
         crf, fields, start = setting(MODELS["everything"])
@@ -182,6 +212,18 @@ def test_chains_do_not_depend_on_the_number_of_threads(model: SmallModel) -> Non
         runs.append(run_gibbs(crf, fields, start, chains_of(ALL), NEVER, sweeps=SWEEPS))
     for other in runs[1:]:
         assert_same_run(other, runs[0])
+
+
+@every_model
+@pytest.mark.usefixtures("threads")
+def test_chains_do_not_depend_on_the_number_of_tiles(
+    model: SmallModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(2)
+    crf, fields, start = setting(model)
+    whole = run(crf, fields, start, "auto")
+    monkeypatch.setattr(fused, "TILE_BYTES", 1)
+    assert_same_run(run(crf, fields, start, "auto"), whole)
 
 
 @every_model

@@ -14,8 +14,9 @@ Source: Vahdat (2017), section 3.1 and eq. 4; Tieleman (2008).
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -72,8 +73,36 @@ def fit_rbm(pairs: Pairs, settings: RBMSettings | None = None, *, seed: int = 0)
     order = np.random.default_rng(seed).permutation(len(pairs))
     kept_back = int(settings.held_out * len(pairs))
     fitted, held_out = pairs.take(order[kept_back:]), pairs.take(order[:kept_back])
+    best, best_loss, waited = None, np.inf, 0
+    for rbm in islice(rbm_passes(fitted, settings, seed=seed), settings.epochs):
+        auxiliary = _as_auxiliary(rbm)
+        held_out_loss = clean_loss(auxiliary, held_out if kept_back else fitted)
+        if best is None or held_out_loss < best_loss:
+            best, best_loss, waited = auxiliary, held_out_loss, 0
+        else:
+            waited += 1
+            if waited == settings.patience:
+                break
+    assert best is not None, "at least one epoch"
+    return best
+
+
+def rbm_passes(
+    pairs: Pairs, settings: RBMSettings | None = None, *, seed: int = 0
+) -> Iterator[PairwiseCRF]:
+    """Fit an RBM to all pairs without end, and give it after each pass over them.
+
+    Args:
+        pairs: the verified pairs.
+        settings: how to fit; its epochs, patience and held-out share are for who takes the passes.
+        seed: of the batches, the first weights and the chains.
+
+    Yields:
+        The same RBM, one pass on.
+    """
+    settings = settings or RBMSettings()
     generator = torch.Generator().manual_seed(seed)
-    rbm = _start(fitted, settings, generator)
+    rbm = _start(pairs, settings, generator)
     prior = [bias.detach().clone() for bias in _biases(rbm)]
     negative_phase, chain_groups = _negative_phase(rbm, settings, seed)
     groups: list[dict[str, Any]] = [
@@ -81,9 +110,8 @@ def fit_rbm(pairs: Pairs, settings: RBMSettings | None = None, *, seed: int = 0)
         {"params": _biases(rbm)},
     ]
     optimiser = torch.optim.Adam(groups, lr=settings.learning_rate, fused=True)
-    noisy, clean = fitted.noisy_tensor(), fitted.clean_tensor()
-    best, best_loss, waited = copy.deepcopy(rbm.state_dict()), np.inf, 0
-    for _ in range(settings.epochs):
+    noisy, clean = pairs.noisy_tensor(), pairs.clean_tensor()
+    while True:
         shuffled = torch.randperm(len(noisy), generator=generator)
         for rows in shuffled.split(settings.batch):
             loss = _pair_loss(rbm, negative_phase, chain_groups, noisy[rows], clean[rows])
@@ -91,15 +119,7 @@ def fit_rbm(pairs: Pairs, settings: RBMSettings | None = None, *, seed: int = 0)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        held_out_loss = clean_loss(_as_auxiliary(rbm), held_out if kept_back else fitted)
-        if held_out_loss < best_loss:
-            best, best_loss, waited = copy.deepcopy(rbm.state_dict()), held_out_loss, 0
-        else:
-            waited += 1
-            if waited == settings.patience:
-                break
-    rbm.load_state_dict(best)
-    return _as_auxiliary(rbm)
+        yield rbm
 
 
 def clean_loss(auxiliary: Auxiliary, pairs: Pairs) -> float:

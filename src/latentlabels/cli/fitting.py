@@ -185,7 +185,10 @@ def metrics_of(
         "negative_phase": history.negative_phase,
         "chains": None
         if history.chains is None
-        else {name: number(value) for name, value in asdict(history.chains).items()},
+        else {
+            "mix": history.chains.is_good,
+            **{name: number(value) for name, value in asdict(history.chains).items()},
+        },
         "best_epoch": history.best_epoch,
         "history": [
             {name: number(value) for name, value in epoch.items()} for epoch in history.epochs

@@ -67,8 +67,10 @@ def run_gibbs(
         sampler: what draws, see `chosen_products`.
 
     Raises:
-        ValueError: bfloat16 products for something else than float32 on the CPU.
+        ValueError: no sweep, or bfloat16 products for something else than float32 on the CPU.
     """
+    if sweeps < 1:
+        raise ValueError(f"A run of Gibbs sampling takes at least one sweep, got {sweeps}.")
     fields = fields.detach()
     weight = crf.weight.detach()
     products = chosen_products(sampler, weight, latent)

@@ -109,7 +109,7 @@ class Uniforms:
         width = min(count, BLOCKS_A_GROUP)
         block = torch.arange(groups * width, device=device)
         chain = torch.arange(self.chains, device=device)[:, None]
-        row = self.rows[:, None, None]
+        row = self.rows[:, None, None] & WORD
         counter = (PARTS * block + HALVES * layer + half, sweep[:, None, None] & WORD, chain, row)
         words = philox(counter, (self.seed, int(self.purpose)))
         shape = (len(self.rows), self.chains, groups, width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
+from dataclasses import asdict
 from typing import Any
 
 import lightning as L
@@ -182,9 +183,8 @@ class RobustModule(ScoredModule):
         health = phase.health(self.model.crf, self.model.crf.fields(potentials), rows)
         if health is None:
             return
-        self.log("r_hat", health.r_hat, prog_bar=True, on_step=False, on_epoch=True)
-        self.log("effective", health.effective, prog_bar=True, on_step=False, on_epoch=True)
-        self.log("stuck", health.stuck, prog_bar=True, on_step=False, on_epoch=True)
+        for name, value in asdict(health).items():
+            self.log(name, value, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(rows))
         if not health.is_good and not self.warned:
             self.warned = True
             warnings.warn(health.told(), ChainWarning, stacklevel=2)
