@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from latentlabels.errors import BackboneError
+from latentlabels.network.dropout import RowDropout
 
 
 class Standardise(nn.Module):
@@ -55,9 +56,9 @@ def vector_backbone(
     """
     layers: list[nn.Module] = [Standardise(inputs)]
     if input_dropout:
-        layers.append(nn.Dropout(input_dropout))
+        layers.append(RowDropout(input_dropout))
     for width in widths:
-        layers += [nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(dropout)]
+        layers += [nn.Linear(inputs, width), nn.ReLU(), RowDropout(dropout)]
         inputs = width
     return nn.Sequential(*layers)
 

@@ -129,6 +129,31 @@ def fill_halves(
 
 
 @compiled
+def fill_upper_halves(
+    out: NDArray[np.int32], seed: int, purpose: int, sweep: int, chain: int, rows: NDArray[np.int64]
+) -> None:
+    """The upper 16 bits of the first layer's uniform numbers of some rows.
+
+    Args:
+        out: filled, (rows, units).
+        seed: of the key, as is purpose.
+        purpose: what the numbers are for.
+        sweep: of the counter, as is chain.
+        chain: the same of every row.
+        rows: their numbers, (rows,).
+    """
+    units = out.shape[1]
+    room = np.empty(-(-units // UNITS_A_GROUP) * UNITS_A_GROUP, np.uint16)
+    for r in range(out.shape[0]):
+        row = np.uint32(rows[r])
+        fill_halves(
+            room, 0, 0, np.uint32(seed), np.uint32(purpose), np.uint32(sweep), np.uint32(chain), row
+        )
+        for unit in range(units):
+            out[r, unit] = room[unit]
+
+
+@compiled
 def _power(logit: np.float32) -> np.float32:
     """exp(−logit), from 2^−60 to 2^60: the whole part of its power as bits, a polynomial's rest."""
     t = min(max(logit * -LOG2_E, -LARGEST_EXPONENT), LARGEST_EXPONENT)

@@ -38,6 +38,7 @@ class Purpose(IntEnum):
     SWEEP = 1
     PREDICTION = 2
     PROBE = 3
+    DROPOUT = 4
 
 
 def philox(
