@@ -104,7 +104,7 @@ def _train(
         if progress:
             Console(stderr=True).print(f"{kind} {number} of {len(seeds)}")
         crf = PairwiseCRF(auxiliary.noisy, auxiliary.clean, pairwise=False)
-        plain = RobustModel(network, crf, auxiliary, alpha=0.0)
+        plain = RobustModel(network, crf, auxiliary.without_hidden(), alpha=0.0)
         plain.start_from_labels(rows.noisy_mean())
         own = None if training.checkpoints is None else training.checkpoints / f"{kind}-{number}"
         settings = replace(training, seed=seed, checkpoints=own)

@@ -36,6 +36,7 @@ from latentlabels.preparation import (
     verified_rows,
 )
 from latentlabels.store import StoredModel, Tune, as_json, load_model, save_model
+from latentlabels.training.launching import Machines, launch
 from latentlabels.training.settings import TrainingSettings
 
 HIDDEN_LAYERS: Final = (512, 512)
@@ -133,6 +134,11 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         resume: whether a fit that was stopped goes on after its last epoch in `checkpoints`, if
             there is one: with the same data and arguments it ends as if it had not been stopped.
             Only what is measured anew, which of two precisions is faster, may come out otherwise.
+        devices: processes that train together on each machine, one a device; by default one, or as
+            many as torchrun started. They run the same program from its beginning.
+        nodes: machines; by default one, or as many as torchrun is at work on.
+        strategy: how they work together: "ddp", or "ddp_find_unused_parameters_true" for a backbone
+            with parameters that have no part in the loss; "auto" is "ddp".
         random_state: seed of everything random.
         verbose: whether to show a progress bar.
 
@@ -199,6 +205,9 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         noisy_labels: Sequence[Name] | None = None,
         checkpoints: str | Path | None = None,
         resume: bool = False,
+        devices: int | None = None,
+        nodes: int | None = None,
+        strategy: str = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
     ) -> None:
@@ -247,6 +256,9 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.noisy_labels = noisy_labels
         self.checkpoints = checkpoints
         self.resume = resume
+        self.devices = devices
+        self.nodes = nodes
+        self.strategy = strategy
         self.random_state = random_state
         self.verbose = verbose
 
@@ -275,6 +287,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 label outside the vocabulary.
             ValueError: examples that are no finite numbers, or rows that do not match.
         """
+        launch(self.machines())
         self._start_encoder()
         seed = int(check_random_state(self.random_state).randint(2**31))
         given = self._read(X, reset=True, seed=seed)
@@ -575,6 +588,10 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             precision=self.precision,
         )
 
+    def machines(self) -> Machines:
+        """The arguments that say where it is trained."""
+        return Machines(self.devices, self.nodes, self.strategy)
+
     def _tuned(self) -> Tune:
         return "all" if self.input_kind != "vector" and self.tune == "all" else "head"
 
@@ -632,6 +649,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             checkpoints=None if self.checkpoints is None else Path(self.checkpoints),
             resume=self.resume,
             workers=self.workers if self._tuned() == "all" else 0,
+            machines=self.machines(),
             seed=seed,
         )
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from safetensors.torch import load, save
 from torch import nn
 
+from latentlabels import processes
 from latentlabels.auxiliary.choice import KINDS, AuxiliaryChoice, fit_auxiliary
 from latentlabels.auxiliary.pairs import Pairs
 from latentlabels.auxiliary.transition import given_transition, symmetric_transition
@@ -94,7 +96,7 @@ def fit_model(
         raise LabelError(f'start is "auxiliary" or "zero", got {settings.start!r}.')
     with own_randomness(training.seed):
         crf = PairwiseCRF(noisy, clean, settings.hidden, pairwise=settings.pairwise)
-    auxiliary, choice = _auxiliary(rows, noisy, clean, settings, training.seed)
+    auxiliary, choice = _same_auxiliary(rows, noisy, clean, settings, training.seed)
     trained = encoder if settings.tune == "all" else None
     architecture = Architecture(
         inputs=_inputs(rows, trained),
@@ -109,7 +111,9 @@ def fit_model(
         encoder=None if encoder is None else encoder.spec,
         tune=settings.tune,
         fingerprint=None if encoder is None or trained else encoder.fingerprint(),
-        precision="float32" if trained is None else _precision(trained, rows, settings.precision),
+        precision=processes.agreed(
+            "float32" if trained is None else _precision(trained, rows, settings.precision)
+        ),
         own_backbone=backbone is not None and encoder is None,
     )
     with own_randomness(training.seed):
@@ -184,6 +188,22 @@ def _precision(encoder: Encoder, rows: Rows, wanted: str) -> str:
         return wanted
     few = rows.x.batch(np.arange(min(TIMED_EXAMPLES, len(rows))))
     return "bfloat16" if faster_dtype(encoder, few) == torch.bfloat16 else "float32"
+
+
+def _same_auxiliary(
+    rows: Rows, noisy: Units, clean: Units, settings: ModelSettings, seed: int
+) -> tuple[Auxiliary, AuxiliaryChoice]:
+    """What the first process fits, for all of them."""
+    if processes.size() == 1:
+        return _auxiliary(rows, noisy, clean, settings, seed)
+    tensors, about = None, None
+    if processes.rank() == 0:
+        auxiliary, choice = _auxiliary(rows, noisy, clean, settings, seed)
+        tensors = save({"bias": auxiliary.bias, "weight": auxiliary.weight})
+        about = {"kind": auxiliary.kind, "choice": asdict(choice)}
+    about = processes.agreed(about)
+    same = Auxiliary(noisy, clean, **load(processes.told(tensors)), kind=about["kind"])
+    return same, AuxiliaryChoice(**about["choice"])
 
 
 def _auxiliary(

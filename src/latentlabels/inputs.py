@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from latentlabels import processes
 from latentlabels.data.arrow_cells import ArrowCells, row_of
 from latentlabels.errors import BackboneError, InputError
-from latentlabels.network.embedding import check, embed
+from latentlabels.network.embedding import Embedded, check, embed
 from latentlabels.network.embedding_cache import EmbeddingCache, default_cache_folder
 from latentlabels.network.encoders import CUSTOM, Encoder, EncoderSpec, build_encoder
 from latentlabels.network.examples import EncoderInputs, Examples, Vectors
@@ -106,12 +107,7 @@ class EncodedInputs:
         if fingerprint is None:
             bad = check(self.encoder, cells, workers=self.workers, progress=self.progress)
         else:
-            cache = EmbeddingCache(
-                self.cache or default_cache_folder(), fingerprint, self.encoder.features
-            )
-            embedded = embed(
-                self.encoder, cells, cache=cache, workers=self.workers, progress=self.progress
-            )
+            embedded = self._embedded(cells, fingerprint)
             bad = embedded.bad
         self._require_usable(bad, cells)
         rows = np.array([row for row in range(len(cells)) if row not in bad], dtype=np.intp)
@@ -120,6 +116,24 @@ class EncodedInputs:
         else:
             examples = Vectors(embedded.vectors[rows])
         return Usable(examples, rows, len(cells), bad, fingerprint)
+
+    def _embedded(self, cells: Sequence[Any], fingerprint: str) -> Embedded:
+        """The features of all examples; each of several processes computes a share for all.
+
+        Where they share no folder, each computes what it does not find.
+        """
+
+        def into_cache(some: Sequence[Any]) -> Embedded:
+            folder = self.cache or default_cache_folder()
+            cache = EmbeddingCache(folder, fingerprint, self.encoder.features)
+            return embed(
+                self.encoder, some, cache=cache, workers=self.workers, progress=self.progress
+            )
+
+        if processes.size() > 1:
+            into_cache(cells[processes.rank() :: processes.size()])
+            processes.wait()
+        return into_cache(cells)
 
     def take_over(self, given: Usable) -> Usable:
         """Examples that were read before, to be prepared as this encoder wants them.

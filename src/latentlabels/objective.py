@@ -18,6 +18,7 @@ Source: Vahdat (2017), eqs. 8, 12 and 13.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from latentlabels import processes
 from latentlabels.model.marginal import log_partition
 from latentlabels.model.pairwise import Fields, PairwiseCRF, Potentials
 from latentlabels.model.posterior import (
@@ -84,7 +86,7 @@ class PersistentGibbs(NegativePhase):
     an update from, as far as the schedule allows: more would give a sample that is no fresher.
 
     Args:
-        rows: number of training rows.
+        rows: number of training rows, or the numbers of those that this process owns, in order.
         latent: number of latent units, `crf.latent.size`.
         schedule: chains a row, and sweeps an update; the paper's 50 and 100 by default.
         seed: of the chains' random numbers, below 2³².
@@ -98,7 +100,7 @@ class PersistentGibbs(NegativePhase):
 
     def __init__(
         self,
-        rows: int,
+        rows: int | Tensor,
         latent: int,
         schedule: GibbsSchedule | None = None,
         *,
@@ -156,11 +158,20 @@ class PersistentGibbs(NegativePhase):
             rows: their numbers, (batch,); a few are enough.
 
         Returns:
-            None for one chain a row, and for chains that have not run.
+            The worst of all processes; None for one chain a row, and for chains that have not run.
         """
+        own = self._own_health(crf, fields, rows)
+        told = (-math.inf, -math.inf, -math.inf)
+        if own is not None:
+            told = (own.r_hat, -own.effective, own.stuck)
+        r_hat, effective, stuck = processes.largest(torch.tensor(told).double()).tolist()
+        return None if r_hat == -math.inf else ChainHealth(r_hat, -effective, stuck)
+
+    def _own_health(self, crf: PairwiseCRF, fields: Fields, rows: Tensor) -> ChainHealth | None:
+        """What `health` says of the chains of this process alone."""
         rows = rows[:PROBED_ROWS]
         latent, done = (part.to(rows.device) for part in self.store.read(rows.cpu()))
-        if self.schedule.chains < 2 or not done.all():
+        if self.schedule.chains < 2 or len(rows) == 0 or not done.all():
             return None
         fields = Fields(fields.latent[:PROBED_ROWS], fields.noisy[:PROBED_ROWS])
         states, numbers = (
@@ -183,13 +194,17 @@ class PersistentGibbs(NegativePhase):
         return chain_health(torch.stack(draws, 2))
 
     def position(self) -> dict[str, Any]:
-        """Where the chains stand, as tensors and numbers."""
-        return {"bits": self.store.bits, "done": self.store.done, "sweeps": self.sweeps}
+        """Where the chains of all processes stand, as tensors by row and numbers."""
+        bits, done = self.store.bits, self.store.done
+        if processes.size() > 1:
+            order = torch.cat(processes.gathered(self.store.rows)).argsort()
+            bits, done = (torch.cat(processes.gathered(part))[order] for part in (bits, done))
+        return {"bits": bits, "done": done, "sweeps": self.sweeps}
 
     def go_on_from(self, position: dict[str, Any]) -> None:
         """Let the chains go on from where others of the same shape stood."""
-        self.store.bits.copy_(position["bits"])
-        self.store.done.copy_(position["done"])
+        self.store.bits.copy_(position["bits"][self.store.rows])
+        self.store.done.copy_(position["done"][self.store.rows])
         self.sweeps = position["sweeps"]
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> PersistentGibbs:
@@ -206,6 +221,8 @@ class PersistentGibbs(NegativePhase):
 def memory(start: Tensor, end: Tensor) -> float:
     """How much of their start chains still know: its correlation with their end, over all units.
 
+    The chains are those of all processes.
+
     Each row's mean over its chains is taken off first, since rows differ whether chains mix or
     not; one chain a row therefore tells nothing, and counts as remembering all.
 
@@ -214,8 +231,10 @@ def memory(start: Tensor, end: Tensor) -> float:
         end: latent states of the same chains later.
     """
     before, after = (states - states.mean(1, keepdim=True) for states in (start, end))
-    scale = (before.square().sum() * after.square().sum()).sqrt()
-    return float((before * after).sum() / scale) if scale > 0 else 1.0
+    products = [before.square(), after.square(), before * after]
+    sums = torch.stack([product.sum(dtype=torch.float64) for product in products])
+    first, last, both = processes.summed(sums).tolist()
+    return float(both / (first * last) ** 0.5) if first * last > 0 else 1.0
 
 
 class RobustLoss(nn.Module):

@@ -95,4 +95,4 @@ def _example(problem: Problem, weight: float) -> tuple[CleaningLoss, Batch, torc
     verified = torch.tensor([True, False, True, False])
     clean = torch.flip(noisy, (1,)) * verified[:, None]
     outputs = torch.randn(4, 3 + WIDTH, generator=random).requires_grad_()
-    return loss, Batch(torch.arange(4), noisy, noisy, clean, verified), outputs
+    return loss, Batch(torch.arange(4), noisy, noisy, clean, verified, torch.ones(4)), outputs

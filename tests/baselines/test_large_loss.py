@@ -41,7 +41,9 @@ def test_the_share_rises_with_the_epoch_and_spares_given_labels_and_verified_row
     problem, _ = tag_problem(missing=0.0, wrong=0.0)
     logits = torch.logit(torch.tensor([[0.9, 0.8, 0.2], [0.7, 0.6, 0.5], [0.9, 0.9, 0.9]]))
     noisy = torch.zeros(3, 3)
-    batch = Batch(torch.arange(3), noisy, noisy, noisy, torch.tensor([False, False, True]))
+    batch = Batch(
+        torch.arange(3), noisy, noisy, noisy, torch.tensor([False, False, True]), torch.ones(3)
+    )
     loss = rejecting(problem, 1 / 6)
     each = asymmetric(logits, noisy)
     torch.testing.assert_close(loss(logits, batch, 0.9), each.sum() / 3)

@@ -61,9 +61,8 @@ def _trained(decay: float) -> tuple[NoiseLayerLoss, Tensor]:
     pairs = torch.arange(9).repeat_interleave((5 * SPREAD).round().long().flatten())
     clean, given = pairs // 3, torch.eye(3)[pairs % 3]
     rows = torch.arange(len(clean))
-    batch = Batch(
-        rows, rows, given, torch.zeros_like(given), torch.zeros(len(rows), dtype=torch.bool)
-    )
+    unverified = torch.zeros(len(rows), dtype=torch.bool)
+    batch = Batch(rows, rows, given, torch.zeros_like(given), unverified, torch.ones(len(rows)))
     logits = torch.zeros(3, 3, requires_grad=True)
     loss = NoiseLayerLoss(Categorical(3), lambda noisy: noisy, decay=decay, warm_up=100)
     optimiser = torch.optim.Adam([logits, *loss.parameters()], lr=0.02)

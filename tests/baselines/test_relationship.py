@@ -62,7 +62,7 @@ def test_verified_rows_weigh_their_clean_class() -> None:
     problem, _ = class_problem(np.eye(3))
     logits = torch.tensor([[1.0, 0.0, -1.0], [1.0, 0.0, -1.0]])
     noisy, clean = torch.eye(3)[[0, 0]], torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    batch = Batch(torch.arange(2), logits, noisy, clean, torch.tensor([False, True]))
+    batch = Batch(torch.arange(2), logits, noisy, clean, torch.tensor([False, True]), torch.ones(2))
     related = torch.tensor([[0.6, 0.4, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     log_p = logits[0].log_softmax(-1)
     expected = -(0.6 * log_p[0] + 0.4 * log_p[1] + log_p[2]) / 2

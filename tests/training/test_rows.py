@@ -160,7 +160,7 @@ def test_the_loss_of_batches_is_the_objective_on_average(known: int) -> None:
     sampler = MixedBatches(verified, 10, 0.2, seed=1)
     totals = []
     for _ in range(len(sampler.verified_rows) or 1):  # epochs until the verified rows end together
-        for batch, _ in sampler:
+        for batch, _, _ in sampler:
             kinds = [value[batch[kind[batch]]] for kind in (~verified, verified)]
             totals.append(sum(values.mean() for values in kinds if len(values)))
     kinds = [value[kind] for kind in (~verified, verified)]

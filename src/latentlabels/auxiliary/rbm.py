@@ -9,12 +9,16 @@ chains. What is minimised over n pairs is
 whose last term, a standard normal prior, holds the biases near the labels' smoothed log-odds f₀: a
 label that no pair has, and that no weight can explain away, does not run off to −∞.
 
-Source: Vahdat (2017), section 3.1 and eq. 4; Tieleman (2008).
+Steps are those of a centred RBM: its weights move without pulling the biases along, which makes
+them several times quicker.
+
+Source: Vahdat (2017), section 3.1 and eq. 4; Tieleman (2008); Montavon and Müller (2012).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -53,7 +57,7 @@ class RBMSettings:
     patience: int = 20
     held_out: float = 0.2
     batch: int = 64
-    learning_rate: float = 0.01
+    learning_rate: float = 0.03
     weight_decay: float = 0.003
     schedule: GibbsSchedule = GibbsSchedule(chains=16, sweeps=5)
 
@@ -111,6 +115,8 @@ def rbm_passes(
     ]
     optimiser = torch.optim.Adam(groups, lr=settings.learning_rate, fused=True)
     noisy, clean = pairs.noisy_tensor(), pairs.clean_tensor()
+    halves = torch.full((settings.hidden,), 0.5)
+    offsets = noisy.mean(0), torch.cat([clean.mean(0), halves])
     while True:
         shuffled = torch.randperm(len(noisy), generator=generator)
         for rows in shuffled.split(settings.batch):
@@ -118,8 +124,41 @@ def rbm_passes(
             loss = loss + 0.5 * _squared_distance(_biases(rbm), prior) / len(noisy)
             optimiser.zero_grad()
             loss.backward()
-            optimiser.step()
+            with _centred(rbm, offsets):
+                optimiser.step()
         yield rbm
+
+
+@contextmanager
+@torch.no_grad()
+def _centred(rbm: PairwiseCRF, offsets: tuple[Tensor, Tensor]) -> Iterator[None]:
+    """Let a step be one of an RBM of y − μ and z − λ, whose weights move without the biases.
+
+        E = −f₀ᵀz − b₀ᵀy − (z − λ)ᵀ V (y − μ),  so  f = f₀ − V μ  and  b = b₀ − Vᵀ λ
+
+    Args:
+        rbm: whose gradients have been taken.
+        offsets: μ, (noisy,), and λ, (latent,).
+
+    Source: Montavon and Müller (2012).
+    """
+    noisy_mean, latent_mean = offsets
+    layers = [
+        (rbm.clean_noisy, rbm.clean_bias, latent_mean[: rbm.clean.size]),
+        (rbm.hidden_noisy, rbm.hidden_bias, latent_mean[rbm.clean.size :]),
+    ]
+    noisy_gradient = rbm.noisy_bias.grad
+    assert noisy_gradient is not None
+    before = [weight.clone() for weight, _, _ in layers]
+    for weight, bias, mean in layers:
+        assert weight.grad is not None
+        assert bias.grad is not None
+        weight.grad -= torch.outer(bias.grad, noisy_mean) + torch.outer(mean, noisy_gradient)
+    yield
+    for (weight, bias, mean), old in zip(layers, before, strict=True):
+        change = weight - old
+        bias.sub_(change @ noisy_mean)
+        rbm.noisy_bias.sub_(mean @ change)
 
 
 def clean_loss(auxiliary: Auxiliary, pairs: Pairs) -> float:

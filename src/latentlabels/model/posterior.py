@@ -69,6 +69,13 @@ class Auxiliary(nn.Module):
         """The clean units' share of `latent_logits`, (..., clean)."""
         return self.latent_logits(noisy)[..., : self.clean.size]
 
+    def without_hidden(self) -> Auxiliary:
+        """The same of the clean units alone."""
+        clean = self.clean.size
+        return Auxiliary(
+            self.noisy, self.clean, self.bias[:clean], self.weight[:clean], kind=self.kind
+        )
+
     def clean_mean(self, noisy: Tensor) -> Tensor:
         """E[ŷ | y] under the auxiliary alone, (..., clean)."""
         return self.clean.mean(self.clean_logits(noisy))

@@ -23,7 +23,7 @@ class ChainStore:
     """Latent states by row number.
 
     Args:
-        rows: number of rows that have chains.
+        rows: number of rows, or the numbers of those that have chains here, in order.
         chains: chains a row.
         latent: latent units a chain.
         file: keep the states in this file, which is made anew and mapped; in memory by default.
@@ -33,9 +33,12 @@ class ChainStore:
         OSError: the file cannot be written.
     """
 
-    def __init__(self, rows: int, chains: int, latent: int, file: Path | None = None) -> None:
+    def __init__(
+        self, rows: int | Tensor, chains: int, latent: int, file: Path | None = None
+    ) -> None:
         self.latent = latent
-        shape = (rows, chains, -(-latent // BITS))
+        self.rows = torch.arange(rows) if isinstance(rows, int) else rows
+        shape = (len(self.rows), chains, -(-latent // BITS))
         if file is None:
             self.bits = torch.zeros(shape, dtype=torch.uint8)
         else:
@@ -46,7 +49,7 @@ class ChainStore:
                 )
             file.parent.mkdir(parents=True, exist_ok=True)
             self.bits = torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=shape))
-        self.done = torch.zeros(rows, dtype=torch.int64)
+        self.done = torch.zeros(len(self.rows), dtype=torch.int64)
         """Sweeps that each row's chains have done; none means that they have not started."""
 
     @property
@@ -56,12 +59,17 @@ class ChainStore:
 
     def read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The states (rows, chains, latent) as booleans, and the sweeps done (rows,)."""
-        return unpack_bits(self.bits[rows], self.latent), self.done[rows]
+        places = self._places(rows)
+        return unpack_bits(self.bits[places], self.latent), self.done[places]
 
     def write(self, rows: Tensor, states: Tensor, done: Tensor) -> None:
         """Keep states (rows, chains, latent) of 0 and 1 and the sweeps done (rows,)."""
-        self.bits[rows] = pack_bits(states)
-        self.done[rows] = done
+        places = self._places(rows)
+        self.bits[places] = pack_bits(states)
+        self.done[places] = done
+
+    def _places(self, rows: Tensor) -> Tensor:
+        return torch.searchsorted(self.rows, rows)
 
 
 def pack_bits(states: Tensor) -> Tensor:

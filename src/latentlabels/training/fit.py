@@ -22,6 +22,7 @@ from lightning.pytorch.callbacks import (
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from latentlabels import processes
 from latentlabels.errors import LatentLabelsError
 from latentlabels.model.marginal import is_tractable
 from latentlabels.network.examples import ENCODED, VECTORS, Vectors, plainly, split
@@ -58,12 +59,13 @@ def train(
     exact = is_tractable(model.crf)
     phase: NegativePhase = ExactPhase()
     if not exact:
+        batches = _batches(rows, settings)
         phase = PersistentGibbs(
-            len(rows),
+            torch.from_numpy(batches.own),
             model.crf.latent.size,
             settings.gibbs,
             seed=settings.seed,
-            file=settings.chain_file,
+            file=_own_file(settings.chain_file),
         )
     # Lightning keeps the mode it finds, and a module may come in that of evaluation.
     seen = _seen_by_teacher(model, rows)
@@ -91,11 +93,9 @@ def fit_module(
         LatentLabelsError: training has diverged, or cannot go on from a checkpoint.
     """
     settings, history = module.settings, History()
-    batches = MixedBatches(
-        rows.verified, settings.batch_size, settings.verified_share, settings.seed
-    )
+    batches = _batches(rows, settings)
     with tempfile.TemporaryDirectory() as temporary, own_randomness(settings.seed):
-        folder = settings.checkpoints or Path(temporary)
+        folder = settings.checkpoints or Path(processes.agreed(temporary))
         position = Position(history, batches, run_of(module, rows, validation, settings))
         goes_on = settings.resume and position.find(folder / f"{LAST}.ckpt")
         callbacks: list[Callback] = [position]
@@ -118,15 +118,17 @@ def fit_module(
                     _loader(rows, batches, settings),
                     None
                     if validation is None
-                    else _loader(validation, _in_order(validation), settings),
+                    else _loader(validation, _own_part(_in_order(validation)), settings),
                     folder / f"{LAST}.ckpt" if goes_on else None,
                 )
+        processes.wait()
         kept = LAST if validation is None else BEST
         saved = torch.load(folder / f"{kept}.ckpt", weights_only=True)
         module.load_state_dict(saved["state_dict"])
         _require_finite(module)
         history.best_epoch = int(saved["epoch"])
         history.validation = history.epochs[history.best_epoch].get(VALIDATION_SCORE)
+        processes.wait()
     module.eval()
     return history
 
@@ -164,10 +166,15 @@ def _last(folder: Path) -> ModelCheckpoint:
 
 
 def _trainer(settings: TrainingSettings, callbacks: list[Callback], *, progress: bool) -> L.Trainer:
+    devices, nodes = settings.machines.counts() if processes.size() > 1 else (1, 1)
     return L.Trainer(
         max_epochs=settings.epochs,
         accelerator="auto",
-        devices=1,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=settings.machines.lightning_strategy(),
+        use_distributed_sampler=False,
+        sync_batchnorm=processes.size() > 1 and torch.cuda.is_available(),
         callbacks=callbacks,
         plugins=[WholeFiles()],
         logger=False,
@@ -197,6 +204,30 @@ def _fit(
 
 def _loader(rows: Rows, draws: Iterable[Draw], settings: TrainingSettings) -> DataLoader[Batch]:
     return DataLoader(rows, sampler=draws, batch_size=None, num_workers=settings.workers)
+
+
+def _batches(rows: Rows, settings: TrainingSettings) -> MixedBatches:
+    return MixedBatches(
+        rows.verified,
+        settings.batch_size,
+        settings.verified_share,
+        settings.seed,
+        processes=processes.size(),
+        rank=processes.rank(),
+    )
+
+
+def _own_file(file: Path | None) -> Path | None:
+    """A file of this process alone."""
+    if file is None or processes.size() == 1:
+        return file
+    return file.with_name(f"{file.name}.{processes.rank()}")
+
+
+def _own_part(draws: list[Draw]) -> list[Draw]:
+    """Those of this process; none is left without, since all of them have to tell what they saw."""
+    own = draws[processes.rank() :: processes.size()]
+    return own or [Draw(draws[0].rows[:0])]
 
 
 def _in_order(rows: Rows) -> list[Draw]:

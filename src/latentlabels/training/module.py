@@ -14,9 +14,11 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from latentlabels import processes
 from latentlabels.evaluation.metrics import score
 from latentlabels.model.pairwise import Potentials
 from latentlabels.model.units import Units
+from latentlabels.network.dropout import dropping_by_row
 from latentlabels.network.potentials import encoder_in
 from latentlabels.objective import NegativePhase, PersistentGibbs, RobustLoss
 from latentlabels.robust_model import RobustModel
@@ -40,7 +42,7 @@ class ScoredModule(L.LightningModule):
         super().__init__()
         self.clean = clean
         self.settings = settings
-        self._validated: list[tuple[Tensor, Tensor]] = []
+        self._validated: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def scheduled(self, optimizer: torch.optim.Optimizer) -> OptimizerLRScheduler:
         """The optimiser, its step sizes on the schedule that is wanted."""
@@ -69,15 +71,15 @@ class ScoredModule(L.LightningModule):
 
     def validation_step(self, batch: Batch, _index: int) -> None:
         """Predict, and keep the predictions for the epoch's score."""
-        self._validated.append((batch.clean, self.predicted(batch)))
+        self._validated.append((batch.rows, batch.clean, self.predicted(batch)))
 
     def on_validation_epoch_end(self) -> None:
-        """Score the predictions of all validation rows at once."""
-        clean, predicted = (
-            torch.cat(parts).cpu().numpy().astype(np.float64)
-            for parts in zip(*self._validated, strict=True)
-        )
+        """Score the predictions of all validation rows, of all processes, at once."""
+        own = [torch.cat(parts) for parts in zip(*self._validated, strict=True)]
+        rows, clean, predicted = (torch.cat(processes.gathered(part)).numpy() for part in own)
         self._validated.clear()
+        order = rows.argsort()
+        clean, predicted = (part[order].astype(np.float64) for part in (clean, predicted))
         self.log(VALIDATION_SCORE, self.score(clean, predicted), prog_bar=True)
 
 
@@ -158,8 +160,11 @@ class RobustModule(ScoredModule):
         passed = self.trainer.current_epoch + index / self.trainer.num_training_batches
         alpha = self.settings.alpha.at(passed)
         self.loss.alpha = self.model.alpha = alpha
-        potentials = self.model.network(batch.x)
-        loss: Tensor = self.loss(
+        with dropping_by_row(
+            self.model.network, self.settings.seed, self.trainer.global_step, batch.rows
+        ):
+            potentials = self.model.network(batch.x)
+        losses = self.loss.row_losses(
             potentials,
             batch.rows,
             batch.noisy,
@@ -168,15 +173,27 @@ class RobustModule(ScoredModule):
             self._potentials_for_inference(batch),
             None if self.seen is None else self.seen[batch.rows.cpu()].to(batch.x.device),
         )
-        size = len(batch.rows)
-        self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
-        self.log("alpha", alpha, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
+        loss = (losses * batch.weights).sum()
+        self._log("loss", loss)
+        self._log("alpha", alpha)
         phase = self.loss.negative_phase
         if isinstance(phase, PersistentGibbs):
-            self.log("sweeps", float(phase.sweeps), on_step=False, on_epoch=True, batch_size=size)
+            self._log("sweeps", float(phase.sweeps), shown=False)
             if index == self.trainer.num_training_batches - 1:
                 self._examine(phase, potentials, batch.rows)
         return loss
+
+    def _log(self, name: str, value: Tensor | float, *, shown: bool = True) -> None:
+        """Log a number of a step, whose mean over the epoch and all processes is told."""
+        self.log(
+            name,
+            value,
+            prog_bar=shown,
+            on_step=False,
+            on_epoch=True,
+            batch_size=1,
+            sync_dist=processes.size() > 1,
+        )
 
     def _examine(self, phase: PersistentGibbs, potentials: Potentials, rows: Tensor) -> None:
         """Log how the chains of some of the epoch's last rows fare, and warn once if it is ill."""
@@ -184,7 +201,7 @@ class RobustModule(ScoredModule):
         if health is None:
             return
         for name, value in asdict(health).items():
-            self.log(name, value, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(rows))
+            self._log(name, value)
         if not health.is_good and not self.warned:
             self.warned = True
             warnings.warn(health.told(), ChainWarning, stacklevel=2)

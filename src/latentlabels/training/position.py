@@ -29,7 +29,7 @@ from latentlabels.training.settings import TrainingSettings
 BEST: Final = "best"
 LAST: Final = "last"
 # Settings that say where and how quickly a run takes place, and not what comes of it.
-NO_MATTER: Final = frozenset({"chain_file", "resume", "workers"})
+NO_MATTER: Final = frozenset({"chain_file", "machines", "resume", "workers"})
 
 
 @dataclass

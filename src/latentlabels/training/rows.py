@@ -13,9 +13,12 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from latentlabels.errors import LatentLabelsError
 from latentlabels.network.examples import Examples
 
 FEWEST_BATCHES = 10
+SHARDS = 32
+"""Rows lie in so many virtual shards, of which a process owns some whole ones."""
 
 
 class Draw(NamedTuple):
@@ -25,10 +28,12 @@ class Draw(NamedTuple):
         rows: row numbers, (batch,).
         visit: how often the data has been gone through before, which a row's augmentation hangs on;
             None where rows are to be read as they are.
+        weights: of each row's loss in the sum that is the batch's, (batch,); None for one each.
     """
 
     rows: NDArray[np.int64]
     visit: int | None = None
+    weights: NDArray[np.float32] | None = None
 
 
 class Batch(NamedTuple):
@@ -40,6 +45,7 @@ class Batch(NamedTuple):
         noisy: given labels, (batch, noisy).
         clean: clean labels, (batch, clean); zero where not verified.
         verified: booleans, (batch,).
+        weights: of each row's loss in the sum that is the batch's, (batch,).
     """
 
     rows: Tensor
@@ -47,6 +53,7 @@ class Batch(NamedTuple):
     noisy: Tensor
     clean: Tensor
     verified: Tensor
+    weights: Tensor
 
 
 @dataclass(frozen=True)
@@ -73,12 +80,14 @@ class Rows(Dataset[Batch]):
         verified = self.verified[rows]
         clean = np.zeros((len(rows), self.clean.shape[1]), dtype=np.float32)
         clean[verified] = self.clean[rows[verified]].toarray()
+        weights = np.ones(len(rows), np.float32) if draw.weights is None else draw.weights
         return Batch(
             torch.from_numpy(rows),
             self.x.batch(rows, draw.visit),
             torch.from_numpy(self.noisy[rows].astype(np.float32).toarray()),
             torch.from_numpy(clean),
             torch.from_numpy(verified),
+            torch.from_numpy(weights),
         )
 
     def noisy_mean(self) -> Tensor:
@@ -94,17 +103,38 @@ class MixedBatches(Sampler[Draw]):
     in every batch the loss of a batch is an unbiased estimate of it. An epoch passes once over the
     noisy rows; the few verified rows come round again.
 
+    Batches do not depend on how many processes there are: each takes from every batch the rows that
+    it owns, of which there are nearly as many for each, and weighs them so that the mean over
+    processes is the loss of the whole batch.
+
     Args:
         verified: which rows are verified, (rows,).
-        batch_size: rows a batch; fewer where the data would not fill ten batches an epoch.
+        batch_size: rows a batch, over all processes; fewer where the data would not fill ten
+            batches an epoch.
         verified_share: least share of a batch that is verified rows; more where they are more of
             the data.
         seed: of the order.
+        processes: how many there are.
+        rank: which of them this is.
+
+    Attributes:
+        own: the rows that this process owns, in order.
     """
 
     def __init__(
-        self, verified: NDArray[np.bool_], batch_size: int, verified_share: float, seed: int
+        self,
+        verified: NDArray[np.bool_],
+        batch_size: int,
+        verified_share: float,
+        seed: int,
+        *,
+        processes: int = 1,
+        rank: int = 0,
     ) -> None:
+        if processes > SHARDS:
+            raise LatentLabelsError(
+                f"At most {SHARDS} processes can share the rows, got {processes}."
+            )
         batch_size = max(2, min(batch_size, len(verified) // FEWEST_BATCHES))
         self.noisy_rows = np.flatnonzero(~verified)
         self.verified_rows = np.flatnonzero(verified)
@@ -118,6 +148,12 @@ class MixedBatches(Sampler[Draw]):
         self.noisy_count = batch_size - self.verified_count
         self.generator = np.random.default_rng(seed)
         self.visits = 0
+        self._processes = processes
+        owner = np.empty(len(verified), dtype=np.int64)
+        for rows in (self.noisy_rows, self.verified_rows):
+            owner[rows] = np.arange(len(rows)) % SHARDS % processes
+        self._owned = owner == rank
+        self.own = np.flatnonzero(self._owned)
 
     def __len__(self) -> int:
         if len(self.noisy_rows):
@@ -127,13 +163,18 @@ class MixedBatches(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         # Counted before the first batch: who knows the length does not ask for one after the last.
         visit, self.visits = self.visits, self.visits + 1
-        noisy = self.generator.permutation(self.noisy_rows)
+        noisy = self._shuffled(self.noisy_rows)
         verified = self._verified_stream(len(self) * self.verified_count)
         # Parts of equal size: a short last batch would weigh its rows more.
-        for own, known in zip(
+        for parts in zip(
             np.array_split(noisy, len(self)), np.array_split(verified, len(self)), strict=True
         ):
-            yield Draw(np.concatenate([own, known]), visit)
+            rows = np.concatenate(parts)
+            weights = np.concatenate(
+                [np.full(len(part), self._processes / max(len(part), 1)) for part in parts]
+            )
+            owned = self._owned[rows]
+            yield Draw(rows[owned], visit, weights[owned].astype(np.float32))
 
     def skip(self, visits: int) -> None:
         """Draw the order of so many epochs without going through them."""
@@ -142,10 +183,20 @@ class MixedBatches(Sampler[Draw]):
 
     def _verified_stream(self, count: int) -> NDArray[np.int64]:
         if len(self.noisy_rows) == 0:
-            return self.generator.permutation(self.verified_rows)
+            return self._shuffled(self.verified_rows)
         rounds = -(-count // max(len(self.verified_rows), 1))
-        shuffled = [self.generator.permutation(self.verified_rows) for _ in range(rounds)]
+        shuffled = [self._shuffled(self.verified_rows) for _ in range(rounds)]
         return np.concatenate([self.verified_rows[:0], *shuffled])[:count]
+
+    def _shuffled(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows in random order, with one of each shard among any aligned `SHARDS` of them."""
+        order = np.empty_like(rows)
+        for shard in range(SHARDS):
+            order[shard::SHARDS] = self.generator.permutation(rows[shard::SHARDS])
+        whole = len(rows) - len(rows) % SHARDS
+        order[:whole] = self.generator.permuted(order[:whole].reshape(-1, SHARDS), axis=1).ravel()
+        self.generator.shuffle(order[whole:])
+        return order
 
 
 def passes_for_as_many_updates(few: int, many: int, batch_size: int) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latentlabels.model.schedule import AlphaSchedule, GibbsSchedule
+from latentlabels.training.launching import Machines
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class TrainingSettings:
             default.
         resume: whether to go on after the last epoch in that folder, if there is one.
         workers: processes that read and prepare examples beside the training process.
+        machines: where training takes place, on how many devices.
         seed: of batches, dropout and chains, below 2³².
     """
 
@@ -56,4 +58,5 @@ class TrainingSettings:
     checkpoints: Path | None = None
     resume: bool = False
     workers: int = 0
+    machines: Machines = Machines()
     seed: int = 0
