@@ -73,7 +73,7 @@ def test_another_number_of_processes_goes_on_where_one_stopped(
     folder = str(tmp_path / "checkpoints")
     kept = {"checkpoints": folder, "resume": True, **SAMPLED}
     begun = fitted(tmp_path / "begun.json", devices=2, stop_after=2, **kept)
-    assert len(begun["history"]) == 2
+    assert begun == {"epochs": 2}
     ended = fitted(tmp_path / "ended.json", devices=1, **kept)
     assert_same_training(ended, alone)
 

@@ -28,7 +28,7 @@ from latentlabels.model.marginal import is_tractable
 from latentlabels.network.examples import ENCODED, VECTORS, Vectors, plainly, split
 from latentlabels.objective import ExactPhase, NegativePhase, PersistentGibbs
 from latentlabels.robust_model import RobustModel
-from latentlabels.training.module import VALIDATION_SCORE, RobustModule, ScoredModule
+from latentlabels.training.module import VALIDATION_SCORE, RobustModule, ScoredModule, diverged
 from latentlabels.training.position import BEST, LAST, History, Position, WholeFiles, run_of
 from latentlabels.training.rows import Batch, Draw, MixedBatches, Rows
 from latentlabels.training.settings import TrainingSettings
@@ -145,11 +145,7 @@ def _seen_by_teacher(model: RobustModel, rows: Rows) -> Tensor | None:
 
 def _require_finite(module: ScoredModule) -> None:
     if not all(torch.isfinite(parameter).all() for parameter in module.parameters()):
-        rates = module.settings
-        raise LatentLabelsError(
-            "Training has diverged: a weight is NaN or infinite. Lower learning_rate "
-            f"({rates.learning_rate:g}) or crf_learning_rate ({rates.crf_learning_rate:g})."
-        )
+        raise LatentLabelsError(diverged(module.settings, "a weight"))
 
 
 def _best(folder: Path) -> ModelCheckpoint:

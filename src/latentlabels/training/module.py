@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentlabels import processes
+from latentlabels.errors import LatentLabelsError
 from latentlabels.evaluation.metrics import score
 from latentlabels.model.pairwise import Potentials
 from latentlabels.model.units import Units
@@ -27,7 +28,17 @@ from latentlabels.training.rows import Batch
 from latentlabels.training.settings import TrainingSettings
 
 VALIDATION_SCORE = "validation"
+MOST_SKIPPED = 5  # steps in a row that may come to nothing
 RISING = 0.25  # of all updates, where step sizes go through one cycle
+
+
+def diverged(settings: TrainingSettings, what: str) -> str:
+    """That training has diverged, and what to do about it."""
+    return (
+        f"Training has diverged: {what} is NaN or infinite. Lower learning_rate "
+        f"({settings.learning_rate:g}) or crf_learning_rate ({settings.crf_learning_rate:g}), and "
+        "look for extreme numbers among the inputs."
+    )
 
 
 class ScoredModule(L.LightningModule):
@@ -43,6 +54,8 @@ class ScoredModule(L.LightningModule):
         self.clean = clean
         self.settings = settings
         self._validated: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.skipped = 0
+        """Steps in a row that were not taken, since their gradient was not finite."""
 
     def scheduled(self, optimizer: torch.optim.Optimizer) -> OptimizerLRScheduler:
         """The optimiser, its step sizes on the schedule that is wanted."""
@@ -56,6 +69,23 @@ class ScoredModule(L.LightningModule):
             cycle_momentum=False,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+
+    def on_before_optimizer_step(self, _optimizer: torch.optim.Optimizer) -> None:
+        """Leave out a step whose gradient is not finite, and count it.
+
+        Raises:
+            LatentLabelsError: too many of them, one after the other.
+        """
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        finite = bool(torch.isfinite(torch.stack([g.norm() for g in gradients])).all())
+        self.log("skipped", float(not finite), on_step=False, on_epoch=True, reduce_fx="sum")
+        self.skipped = 0 if finite else self.skipped + 1
+        if finite:
+            return
+        if self.skipped == MOST_SKIPPED:
+            raise LatentLabelsError(diverged(self.settings, "the loss of several batches"))
+        for parameter in self.parameters():
+            parameter.grad = None  # The optimiser passes over it.
 
     @abstractmethod
     def predicted(self, batch: Batch) -> Tensor:
