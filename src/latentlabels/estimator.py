@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 from torch import Tensor, nn
 
+from latentlabels import processes
 from latentlabels.cleaning import CleanedLabels, clean_labels
 from latentlabels.data.labels import Name, encode, present
 from latentlabels.errors import InputError, LabelError, ModelFolderError
@@ -289,7 +290,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         launch(self.machines())
         self._start_encoder()
-        seed = int(check_random_state(self.random_state).randint(2**31))
+        seed = processes.agreed(int(check_random_state(self.random_state).randint(2**31)))
         given = self._read(X, reset=True, seed=seed)
         noisy_columns = read_labels(y, given.total, "noisy")
         if clean is None:

@@ -48,7 +48,8 @@ def main(out: Path, arguments: dict[str, Any]) -> None:
     known = clean[:ROWS].copy()
     known[ROWS // 3 :] = np.nan
     stop_after = arguments.pop("stop_after", None)
-    classifier = RobustClassifier(random_state=0, epochs=4, hidden_layers=(16,), **arguments)
+    settings = {"random_state": 0, "epochs": 4, "hidden_layers": (16,), **arguments}
+    classifier = RobustClassifier(**settings)
     if stop_after is not None:
         interrupt_after(stop_after, out)
     classifier.fit(x[:ROWS], noisy[:ROWS], known, validation=(x[ROWS:], clean[ROWS:]))

@@ -83,3 +83,9 @@ def test_resumed_on_two_it_is_the_same(tmp_path: Path, alone: dict[str, Any]) ->
     kept = {"checkpoints": folder, "resume": True, **SAMPLED}
     fitted(tmp_path / "begun.json", devices=1, stop_after=2, **kept)
     assert_same_training(fitted(tmp_path / "ended.json", devices=2, **kept), alone)
+
+
+def test_processes_agree_on_a_seed_that_nobody_gave(tmp_path: Path) -> None:
+    """They would refuse to train models that start from other weights."""
+    together = fitted(tmp_path / "told.json", devices=2, random_state=None, epochs=1, **EXACT)
+    assert len(together["history"]) == 1

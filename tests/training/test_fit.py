@@ -276,7 +276,7 @@ def test_without_averaging_the_last_weights_are_kept(monkeypatch: pytest.MonkeyP
 
 
 def test_labels_are_inferred_without_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
-    loss_of, step = RobustLoss.forward, RobustModule.training_step
+    loss_of, step = RobustLoss.row_losses, RobustModule.training_step
     wanted: list[Tensor] = []
     seen: list[tuple[Tensor, Tensor]] = []
 
@@ -290,7 +290,7 @@ def test_labels_are_inferred_without_dropout(monkeypatch: pytest.MonkeyPatch) ->
         return loss_of(loss, potentials, *labels)
 
     monkeypatch.setattr(RobustModule, "training_step", spy_on_step)
-    monkeypatch.setattr(RobustLoss, "forward", spy_on_loss)
+    monkeypatch.setattr(RobustLoss, "row_losses", spy_on_loss)
     model = fitted(model=replace(MODEL, dropout=0.7)).model
     for (learnt, inferred), potentials in zip(seen, wanted, strict=True):
         assert torch.equal(inferred, potentials)
@@ -423,7 +423,7 @@ def test_q_of_training_rows_leans_on_the_teacher(monkeypatch: pytest.MonkeyPatch
     rows, _ = rows_of(table)
     wanted: list[Tensor] = []
     seen: list[Tensor | None] = []
-    step, loss_of = RobustModule.training_step, RobustLoss.forward
+    step, loss_of = RobustModule.training_step, RobustLoss.row_losses
 
     def spy_on_step(module: RobustModule, batch: Batch, index: int) -> Tensor:
         teacher = module.model.teacher
@@ -435,7 +435,7 @@ def test_q_of_training_rows_leans_on_the_teacher(monkeypatch: pytest.MonkeyPatch
         return loss_of(loss, potentials, *labels)
 
     monkeypatch.setattr(RobustModule, "training_step", spy_on_step)
-    monkeypatch.setattr(RobustLoss, "forward", spy_on_loss)
+    monkeypatch.setattr(RobustLoss, "row_losses", spy_on_loss)
     fitted(rows, HELD_OUT, model=replace(MODEL, teachers=2))
     taught = [(of, said) for of, said in zip(seen, wanted, strict=True) if len(said)]
     assert taught

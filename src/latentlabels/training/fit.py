@@ -96,7 +96,13 @@ def fit_module(
     batches = _batches(rows, settings)
     with tempfile.TemporaryDirectory() as temporary, own_randomness(settings.seed):
         folder = settings.checkpoints or Path(processes.agreed(temporary))
-        position = Position(history, batches, run_of(module, rows, validation, settings))
+        run = run_of(module, rows, validation, settings)
+        if processes.agreed(run) != run:
+            raise LatentLabelsError(
+                "The processes that train together were given different data or settings. Let the "
+                "program do the same in each of them up to fit."
+            )
+        position = Position(history, batches, run)
         goes_on = settings.resume and position.find(folder / f"{LAST}.ckpt")
         callbacks: list[Callback] = [position]
         if validation is not None:
