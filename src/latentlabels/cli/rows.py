@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet
 from numpy.typing import NDArray
 
 from latentlabels.cli.roles import Roles
@@ -146,10 +147,23 @@ def image_folder(table: Path, folder: Path | None) -> Path:
 
 
 def row_ids(table: pa.Table, roles: Roles) -> pa.Table:
-    """The column that names the rows, or their numbers from 0."""
+    """The column that names the rows, or their numbers from 0.
+
+    Raises:
+        TableError: a column of a kind that results cannot hold.
+    """
     if roles.id is None:
-        return pa.table({ROW_COLUMN: pa.array(range(table.num_rows), pa.int64())})
-    return pa.table({roles.id: column_of(table, roles.id)})
+        return pa.table({ROW_COLUMN: np.arange(table.num_rows)})
+    ids = pa.table({roles.id: column_of(table, roles.id)})
+    try:
+        # Found out here, and not when a long training has ended.
+        pa.parquet.write_table(ids.slice(0, 0), pa.BufferOutputStream())
+    except pa.ArrowException as error:
+        raise TableError(
+            f"Column {shown(roles.id)} holds {shortened(str(ids.column(0).type))}, which results "
+            "cannot hold. Name another with --id, or write it as text."
+        ) from error
+    return ids
 
 
 def read_names(path: Path, what: str) -> list[str]:
@@ -269,11 +283,11 @@ def _readable_names(rows: Rows) -> Iterator[str]:
 
 def duplicates_told(ids: pa.Table) -> str | None:
     """How many rows share their name with another, and which; None where none does."""
-    column = ids.column(0)
-    if pa.types.is_nested(column.type):
+    try:
+        counts = ids.column(0).value_counts()
+        several = counts.filter(pc.greater(counts.field("counts"), 1))
+    except pa.ArrowNotImplementedError:  # lists, and other kinds that few name rows by
         return None
-    counts = column.value_counts()
-    several = counts.filter(pc.greater(counts.field("counts"), 1))
     if not len(several):
         return None
     first = several[0]

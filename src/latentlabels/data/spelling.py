@@ -93,10 +93,13 @@ def every_name(columns: Iterable[Column]) -> Iterable[Name]:
 
 def told_of_spellings(names: Iterable[Name]) -> str | None:
     """How many names differ from another in spelling alone, and which; None where none does."""
-    groups: dict[str, list[str]] = {}
+    first: dict[str, str] = {}
+    others: dict[str, list[str]] = {}
     for name in {name for name in names if isinstance(name, str)}:
-        groups.setdefault(folded(name), []).append(name)
-    alike = sorted(sorted(group) for group in groups.values() if len(group) > 1)
+        key = folded(name)
+        if first.setdefault(key, name) != name:
+            others.setdefault(key, []).append(name)
+    alike = sorted(sorted([first[key], *more]) for key, more in others.items())
     if not alike:
         return None
     pairs = ", ".join(" and ".join(map(_told, group[:2])) for group in alike[:PAIRS_SHOWN])

@@ -194,14 +194,17 @@ def _read_arrow(_: BinaryIO, path: Path) -> pa.Table:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """A table without dictionaries."""
-    plain = pa.schema(
-        [
-            field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
-            for field in table.schema
-        ]
-    )
+    """A table without dictionaries and views, with which little can be computed."""
+    plain = pa.schema([field.with_type(_plain_type(field.type)) for field in table.schema])
     return table if plain.equals(table.schema) else table.cast(plain)
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    return pa.binary() if pa.types.is_binary_view(kind) else kind
 
 
 def _read_csv(file: BinaryIO, path: Path) -> pa.Table:
