@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentlabels.data.labels import Column
+from latentlabels.data.labels import Column, Name
 from latentlabels.data.spelling import Spelling, folded, told_of_spellings
 
 COMPOSED, DECOMPOSED = "Caf\u00e9", "Cafe\u0301"
@@ -60,7 +60,7 @@ def test_spelling_twice_changes_nothing(names: list[str]) -> None:
 
 
 def test_the_commonest_spelling_is_taken() -> None:
-    names = ["dog", "Dog", "Dog ", "cat", "CAT", 1, DECOMPOSED, "cafe"]
+    names: list[Name] = ["dog", "Dog", "Dog ", "cat", "CAT", 1, DECOMPOSED, "cafe"]
     spelling = Spelling.commonest(names)
     assert spelling.of("DOG") == "Dog"
     assert spelling.of("cat") == "CAT"  # the first by code point of two that are as common

@@ -296,7 +296,9 @@ def _names_of(cell: Any, row: int) -> Cell:
 
 def _from_indicator(matrix: NDArray[Any], names: tuple[Any, ...] | None) -> Column:
     try:
-        values = np.asarray(matrix, dtype=np.float64)
+        # A complex number would lose a part of itself.
+        values = np.asarray(matrix, dtype=object if np.iscomplexobj(matrix) else np.float64)
+        values = values.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
         raise LabelError(
             "An indicator matrix holds 0 and 1, got something that is no number. "

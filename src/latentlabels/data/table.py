@@ -194,7 +194,13 @@ def _read_arrow(_: BinaryIO, path: Path) -> pa.Table:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """A table without dictionaries and views, with which little can be computed."""
+    """A table without dictionaries and views, with which little can be computed.
+
+    Raises:
+        pyarrow.ArrowInvalid: its parts contradict each other, as in a damaged file; to compute with
+            them would end the process.
+    """
+    table.validate(full=True)
     plain = pa.schema([field.with_type(_plain_type(field.type)) for field in table.schema])
     return table if plain.equals(table.schema) else table.cast(plain)
 
