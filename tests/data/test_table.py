@@ -261,6 +261,27 @@ def test_an_arrow_file_is_mapped_and_damage_is_told(tmp_path: Path, suffix: str)
         read_table(written(path, path.read_bytes()[:-40]))
 
 
+def test_an_arrow_file_whose_parts_contradict_each_other_is_refused(tmp_path: Path) -> None:
+    """To compute with it would end the process."""
+    path = tmp_path / "table.arrow"
+    write_table_atomically(pa.table({"a": ["one", "four"]}), path, Format.ARROW)
+    places = np.array([0, 3, 7], dtype="<i4").tobytes()
+    content = path.read_bytes()
+    assert content.count(places) == 1
+    wrong = np.array([0, 3, 2**30], dtype="<i4").tobytes()
+    with pytest.raises(TableError, match="not an Arrow IPC file, or damaged"):
+        read_table(written(path, content.replace(places, wrong)))
+    with pytest.raises(TableError, match="not an Arrow IPC file, or damaged: .* Invalid UTF8"):
+        read_table(written(path, content.replace(b"four", b"\xffour")))
+
+
+def test_views_are_read_as_plain_texts(tmp_path: Path) -> None:
+    path = tmp_path / "table.arrow"
+    views = {"a": pa.array(["x"], pa.string_view()), "b": pa.array([b"y"], pa.binary_view())}
+    write_table_atomically(pa.table(views), path, Format.ARROW)
+    assert read_table(path).schema == pa.schema({"a": pa.string(), "b": pa.binary()})
+
+
 def test_a_large_parquet_file_is_mapped_from_a_file_without_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

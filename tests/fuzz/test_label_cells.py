@@ -119,7 +119,7 @@ SCALARS = st.one_of(
     NUMBERS,
     st.booleans(),
 )
-TYPES: list[np.dtype[Any]] = [np.dtype(name) for name in "f8 f4 i1 ? U3 S2 M8[s] c8".split()]
+TYPES = [np.dtype(name) for name in ("f8", "f4", "i1", "?", "U3", "S2", "M8[s]", "c8")]
 ARRAYS: st.SearchStrategy[Any] = numpy_strategies.arrays(
     st.sampled_from(TYPES),
     numpy_strategies.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),

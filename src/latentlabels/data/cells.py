@@ -164,15 +164,17 @@ def _json_list(text: str) -> list[Any] | None:
 
 
 def _name(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    finite = not isinstance(value, float) or isfinite(value)
-    if isinstance(value, str | int | float | Decimal) and finite:
-        name = str(value).strip()
+    if isinstance(value, str):
+        name = value.strip()
         if is_whole_text(name):
             return name
+    elif isinstance(value, bool):
+        return str(value).lower()
+    elif isinstance(value, float):
+        if isfinite(value):
+            return str(int(value)) if value.is_integer() else str(value)
+    elif isinstance(value, int | Decimal):
+        return str(value)
     raise TableError(f"A label is a text or a finite number, got {shown(value)}.")
 
 
