@@ -194,15 +194,15 @@ def prepare(
         LabelError: labels outside the vocabulary, or more of them than a model can have.
     """
     held_columns = {} if validation is None else validation[1]
-    read = [*noisy.values(), *masked(clean, known).values(), *held_columns.values()]
+    readable = [*masked(clean, known).values(), *held_columns.values()]
     if normalise:
         settled = chain(_every_name(clean_labels), _every_name(noisy_labels))
-        spelling = Spelling.commonest(every_name(read), settled)
+        spelling = Spelling.commonest(every_name([*noisy.values(), *readable]), settled)
         noisy, clean, held_columns = map(spelling.columns, (noisy, clean, held_columns))
         noisy_labels, clean_labels = (
             _respelt(names, spelling) for names in (noisy_labels, clean_labels)
         )
-    elif told := told_of_spellings(every_name(read)):
+    elif told := told_of_spellings(every_name(noisy.values()), every_name(readable)):
         warnings.warn(told, SpellingWarning, stacklevel=3)
     noisy = without_rare(noisy, min_count)
     noisy_space = LabelSpace(

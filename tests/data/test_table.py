@@ -271,7 +271,7 @@ def test_an_arrow_file_whose_parts_contradict_each_other_is_refused(tmp_path: Pa
     wrong = np.array([0, 3, 2**30], dtype="<i4").tobytes()
     with pytest.raises(TableError, match="not an Arrow IPC file, or damaged"):
         read_table(written(path, content.replace(places, wrong)))
-    with pytest.raises(TableError, match="not an Arrow IPC file, or damaged: .* Invalid UTF8"):
+    with pytest.raises(TableError, match=r"not an Arrow IPC file, or damaged: .*UTF8"):
         read_table(written(path, content.replace(b"four", b"\xffour")))
 
 

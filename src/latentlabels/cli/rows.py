@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -248,12 +249,12 @@ def spelling_of(rows: Rows, given: Iterable[Name]) -> Spelling:
         rows: all rows.
         given: names whose spelling is settled.
     """
-    return Spelling.commonest(_readable_names(rows), given)
+    return Spelling.commonest(chain(*_readable_names(rows)), given)
 
 
 def spellings_told(rows: Rows) -> str | None:
     """Which labels that fitting may read differ in spelling alone."""
-    return told_of_spellings(_readable_names(rows))
+    return told_of_spellings(*_readable_names(rows))
 
 
 def respelt(rows: Rows, spelling: Spelling) -> Rows:
@@ -273,12 +274,14 @@ def respelt(rows: Rows, spelling: Spelling) -> Rows:
     return replace(rows, noisy=noisy, clean=column(rows.clean))
 
 
-def _readable_names(rows: Rows) -> Iterator[str]:
-    training = rows.split == "train"
+def _readable_names(rows: Rows) -> tuple[Iterator[str], Iterator[str]]:
+    """The noisy names that fitting may read, and the clean ones."""
+
+    def names(columns: Iterable[Column], chosen: Mask) -> Iterator[str]:
+        return (n for cells in columns for cell in taking(cells, chosen) for n in names_of(cell))
+
     readable = rows.verified | rows.labelled_in("validation")
-    parts = [taking(cells, training) for cells in rows.noisy.values()]
-    parts.append(taking(rows.clean, readable))
-    return (name for cells in parts for cell in cells for name in names_of(cell))
+    return names(rows.noisy.values(), rows.split == "train"), names([rows.clean], readable)
 
 
 def duplicates_told(ids: pa.Table) -> str | None:

@@ -91,23 +91,33 @@ def every_name(columns: Iterable[Column]) -> Iterable[Name]:
     )
 
 
-def told_of_spellings(names: Iterable[Name]) -> str | None:
-    """How many names differ from another in spelling alone, and which; None where none does."""
+def told_of_spellings(*sides: Iterable[Name]) -> str | None:
+    """How many names differ from another of their side in spelling alone, and which, if any do.
+
+    Args:
+        sides: names of the noisy labels, of the clean ones. That clean ones are spelt in another
+            way than noisy ones is nothing to tell of.
+    """
+    groups = {tuple(group) for names in sides for group in _alike(names)}
+    if not groups:
+        return None
+    pairs = ", ".join(" and ".join(map(_told, group[:2])) for group in sorted(groups)[:PAIRS_SHOWN])
+    return (
+        f"{sum(map(len, groups))} labels differ from another only by case, spaces or Unicode form, "
+        f"such as {pairs}. Each is a label of its own; normalise_labels=True (--normalise-labels) "
+        "makes one of them."
+    )
+
+
+def _alike(names: Iterable[Name]) -> list[list[str]]:
+    """The spellings of every name that has several, in order."""
     first: dict[str, str] = {}
     others: dict[str, list[str]] = {}
     for name in {name for name in names if isinstance(name, str)}:
         key = folded(name)
         if first.setdefault(key, name) != name:
             others.setdefault(key, []).append(name)
-    alike = sorted(sorted([first[key], *more]) for key, more in others.items())
-    if not alike:
-        return None
-    pairs = ", ".join(" and ".join(map(_told, group[:2])) for group in alike[:PAIRS_SHOWN])
-    return (
-        f"{sum(map(len, alike))} labels differ from another only by case, spaces or Unicode form, "
-        f"such as {pairs}. Each is a label of its own; normalise_labels=True (--normalise-labels) "
-        "makes one of them."
-    )
+    return [sorted([first[key], *more]) for key, more in others.items()]
 
 
 def _told(name: str) -> str:
