@@ -1,4 +1,13 @@
-"""What the library raises when its input cannot be used."""
+"""What the library raises when its input cannot be used, and how messages show what came."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+LONGEST_SHOWN = 60
+# Comparing all letters of two names takes time by the product of their lengths.
+MOST_COMPARED = 10_000
 
 
 class LatentLabelsError(ValueError):
@@ -27,3 +36,24 @@ class BackboneError(LatentLabelsError):
 
 class MissingPackageError(LatentLabelsError):
     """An optional package that something needs is not installed."""
+
+
+def shortened(text: str) -> str:
+    """A text, cut where it would flood a message."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: quoted if it is a text, and not too long."""
+    return repr(shortened(value)) if isinstance(value, str) else shortened(repr(value))
+
+
+def spelt_alike(name: str, names: Iterable[str], most: int = 3) -> list[str]:
+    """Names that somebody who wrote `name` may have meant, the likeliest first.
+
+    Long names, and those beyond the first ten thousand, are not looked at.
+    """
+    if len(name) > LONGEST_SHOWN:
+        return []
+    short = [other for other in names if len(other) <= LONGEST_SHOWN]
+    return difflib.get_close_matches(name, short[:MOST_COMPARED], most)

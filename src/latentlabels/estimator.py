@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 
 from latentlabels import processes
 from latentlabels.cleaning import CleanedLabels, clean_labels
-from latentlabels.data.labels import Name, encode, present
+from latentlabels.data.labels import Column, Name, encode, present
+from latentlabels.data.spelling import Spelling
 from latentlabels.errors import InputError, LabelError, ModelFolderError
 from latentlabels.evaluation.metrics import score
 from latentlabels.fitting import ModelSettings, fit_model, is_taught
@@ -131,6 +133,11 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clean_labels: the clean vocabulary; by default the labels that occur among verified and
             validation rows, or the noisy classes where the verified classes are among them.
         noisy_labels: the noisy vocabulary; by default the labels that occur.
+        min_count: noisy labels that fewer training rows have are left out of account, where rows
+            have any number of labels.
+        normalise_labels: whether labels that differ only by case, by spaces or by Unicode's form
+            (NFKC) are one label, noisy and clean ones alike: with the spelling that a given
+            vocabulary has, or else the commonest. A fitted model reads names in the same way.
         checkpoints: a folder for training's checkpoints; none are kept by default.
         resume: whether a fit that was stopped goes on after its last epoch in `checkpoints`, if
             there is one: with the same data and arguments it ends as if it had not been stopped.
@@ -204,6 +211,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         validation_fraction: float = 0.2,
         clean_labels: Sequence[Name] | None = None,
         noisy_labels: Sequence[Name] | None = None,
+        min_count: int = 1,
+        normalise_labels: bool = False,
         checkpoints: str | Path | None = None,
         resume: bool = False,
         devices: int | None = None,
@@ -255,6 +264,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.validation_fraction = validation_fraction
         self.clean_labels = clean_labels
         self.noisy_labels = noisy_labels
+        self.min_count = min_count
+        self.normalise_labels = normalise_labels
         self.checkpoints = checkpoints
         self.resume = resume
         self.devices = devices
@@ -325,6 +336,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             seed=seed,
             rows=given.rows,
             validation_rows=held_rows,
+            normalise=self.normalise_labels,
+            min_count=self.min_count,
         )
         fitted = fit_model(
             prepared.rows,
@@ -408,13 +421,13 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "model_")
         given = self._read(X)
-        columns = read_labels(noisy, given.total, "noisy")
+        columns = self._read_labels(noisy, given.total, "noisy")
         require_widths(columns, self.noisy_space_)
         states = noisy_states(columns, self.noisy_space_, unknown="ignore")[given.rows]
         known = np.zeros((given.total, len(self.clean_space_.names)), dtype=np.float32)
         kept = np.zeros(given.total, dtype=bool)
         if clean is not None:
-            clean_columns = read_labels(clean, given.total, "clean")
+            clean_columns = self._read_labels(clean, given.total, "clean")
             kept = verified_rows(clean_columns, verified)
             known = clean_states(clean_columns, kept, self.clean_space_).toarray()
         parts = [
@@ -446,7 +459,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "model_")
         probabilities = self.predict_proba(X)
-        columns = read_labels(y if clean is None else clean, len(probabilities), "clean")
+        columns = self._read_labels(y if clean is None else clean, len(probabilities), "clean")
         have = present(columns) & ~np.isnan(probabilities).any(1)
         if not have.any():
             raise LabelError("A score needs rows with clean labels, and there are none.")
@@ -568,6 +581,18 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             progress=self.verbose,
         )
         return inputs.take_over(X) if isinstance(X, Usable) else inputs.read(X)
+
+    def known_spelling(self) -> Spelling:
+        """How the fitted model spells the labels it knows."""
+        check_is_fitted(self, "model_")
+        spaces = (self.clean_space_, self.noisy_space_)
+        parts = (vocabulary.names for space in spaces for vocabulary in space.vocabularies)
+        return Spelling.commonest((), given=chain.from_iterable(parts))
+
+    def _read_labels(self, labels: Any, rows: int, what: str) -> dict[str, Column]:
+        """Labels for the fitted model."""
+        columns = read_labels(labels, rows, what)
+        return self.known_spelling().columns(columns) if self.normalise_labels else columns
 
     def _batches(self, given: Usable, doing: str) -> Iterator[tuple[Tensor, Tensor]]:
         return in_batches(given.examples, workers=self.workers, progress=self.verbose, doing=doing)

@@ -33,6 +33,8 @@ COCO falls from 40 to 5.
 
 MOST_WORKERS: Final = 256
 """Processes that read; more would only stand in each other's way."""
+MOST_COUNT: Final = 2**31 - 1
+"""Rows that a noisy label may be asked to have."""
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
@@ -69,6 +71,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         "image_size": (1, MOST_SIZE),
         "teachers": (0, MOST_NETWORKS),
         "students": (0, MOST_NETWORKS),
+        "min_count": (1, MOST_COUNT),
     }
     for name, (fewest, largest) in whole.items():
         value = parameters[name]
@@ -86,6 +89,11 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
                     f"tuned has none; got {parameters[name]!r}. Leave {name} out, or the backbone "
                     'frozen (tune="head").'
                 )
+    if parameters["min_count"] > 1 and parameters["noisy_labels"] is not None:
+        raise LatentLabelsError(
+            "min_count and noisy_labels both say which noisy labels there are "
+            "(--min-count, --noisy-labels): pass one of them."
+        )
     if parameters["resume"] and parameters["checkpoints"] is None:
         raise LatentLabelsError("resume goes on from checkpoints=... (--checkpoints): name them.")
     choices: dict[str, tuple[str, ...]] = {

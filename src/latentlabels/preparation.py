@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,14 @@ from latentlabels.data.labels import (
     present,
     read_columns,
 )
-from latentlabels.errors import LabelError
+from latentlabels.data.rarity import require_bearable, without_rare
+from latentlabels.data.spelling import (
+    Spelling,
+    SpellingWarning,
+    every_name,
+    told_of_spellings,
+)
+from latentlabels.errors import LabelError, shown
 from latentlabels.network.examples import Examples
 from latentlabels.training.rows import Rows
 
@@ -100,14 +109,18 @@ def clean_states(
     columns: Columns, readable: NDArray[np.bool_], space: LabelSpace, *, unknown: str = "error"
 ) -> csr_array:
     """Clean states (rows, clean) of the readable rows; the others are zero and not looked at."""
-    masked = {
+    return encode(masked(columns, readable), space, unknown=unknown, what="clean")
+
+
+def masked(columns: Columns, readable: NDArray[np.bool_]) -> dict[str, Column]:
+    """The columns, with labels in the readable rows alone."""
+    return {
         name: replace(
             column,
             cells=[cell if may else None for cell, may in zip(column.cells, readable, strict=True)],
         )
         for name, column in columns.items()
     }
-    return encode(masked, space, unknown=unknown, what="clean")
 
 
 def noisy_states(columns: Columns, space: LabelSpace, *, unknown: str = "error") -> csr_array:
@@ -136,8 +149,8 @@ def _require_known_classes(column: Column, vocabulary: Vocabulary) -> None:
         unknown = [name for name in cell or () if name not in vocabulary.index]
         if unknown:
             raise LabelError(
-                f"Row {row} has the noisy class {unknown[0]!r}, which the model does not know. "
-                f"It knows {list(vocabulary.names)[:20]}."
+                f"Row {row} has the noisy class {shown(unknown[0])}, which the model does not "
+                f"know. It knows {', '.join(map(shown, vocabulary.names[:20]))}."
             )
 
 
@@ -154,6 +167,8 @@ def prepare(
     seed: int,
     rows: NDArray[np.intp] | None = None,
     validation_rows: NDArray[np.intp] | None = None,
+    normalise: bool = False,
+    min_count: int = 1,
 ) -> Prepared:
     """Settle the vocabularies, encode the labels, and set validation rows apart.
 
@@ -172,7 +187,24 @@ def prepare(
         rows: which rows of the labels the examples are; by default all. The labels of the others
             are part of the vocabularies.
         validation_rows: likewise for validation.
+        normalise: whether names that differ in spelling alone are one label.
+        min_count: a noisy label that fewer rows have is left out.
+
+    Raises:
+        LabelError: labels outside the vocabulary, or more of them than a model can have.
     """
+    held_columns = {} if validation is None else validation[1]
+    readable = [*masked(clean, known).values(), *held_columns.values()]
+    if normalise:
+        settled = chain(_every_name(clean_labels), _every_name(noisy_labels))
+        spelling = Spelling.commonest(every_name([*noisy.values(), *readable]), settled)
+        noisy, clean, held_columns = map(spelling.columns, (noisy, clean, held_columns))
+        noisy_labels, clean_labels = (
+            _respelt(names, spelling) for names in (noisy_labels, clean_labels)
+        )
+    elif told := told_of_spellings(every_name(noisy.values()), every_name(readable)):
+        warnings.warn(told, SpellingWarning, stacklevel=3)
+    noisy = without_rare(noisy, min_count)
     noisy_space = LabelSpace(
         tuple(noisy),
         tuple(
@@ -180,7 +212,6 @@ def prepare(
             for name, column in noisy.items()
         ),
     )
-    held_columns = {} if validation is None else validation[1]
     clean_space = LabelSpace(
         tuple(clean),
         tuple(
@@ -194,6 +225,7 @@ def prepare(
             for name, column in clean.items()
         ),
     )
+    require_bearable(noisy_space, clean_space, noisy)
     taken = slice(None) if rows is None else rows
     states = clean_states(clean, known, clean_space)[taken]
     given = noisy_states(noisy, noisy_space)[taken]
@@ -209,6 +241,19 @@ def prepare(
     trained[chosen] = False
     held_out = _validation(x.take(chosen), states[chosen], given.shape[1])
     return Prepared(Rows(x, given, states, trained), held_out, noisy_space, clean_space)
+
+
+def _every_name(names: Names | None) -> Iterable[Name]:
+    if isinstance(names, Mapping):
+        return chain.from_iterable(names.values())
+    return () if names is None else names
+
+
+def _respelt(names: Names | None, spelling: Spelling) -> Names | None:
+    """A vocabulary that the caller gives, respelt."""
+    if isinstance(names, Mapping):
+        return {title: [spelling.of(name) for name in own] for title, own in names.items()}
+    return None if names is None else [spelling.of(name) for name in names]
 
 
 def _names_for(names: Names | None, column: str, columns: Columns) -> Sequence[Name] | None:

@@ -77,7 +77,7 @@ def test_apply_says_which_tags_it_does_not_know(
     path = tmp_path / "new.parquet"
     pa.parquet.write_table(pa.table({"x": scenes["x"], "tags": tags}), path)
     ours = applied(path, model, tmp_path / "out")
-    assert "2 noisy labels were not seen in fitting" in capsys.readouterr().err
+    assert "2 noisy labels are not in the model's vocabulary" in capsys.readouterr().err
     assert ours["given"].to_pylist() == tags
 
 

@@ -94,7 +94,10 @@ def forgetting(values: list[Any]) -> None:
         (["--auxiliary", "transition"], "label"),
         (["--transition-matrix", "nothing.csv"], "nothing.csv is no file"),
         (["--clean-labels", "nothing.txt"], "nothing.txt is none"),
-        (["--noisy-kind", "multiclass"], "got 2 labels in row 0"),
+        (
+            ["--noisy-kind", "multiclass"],
+            "Row 0 of column 'tags' (rows count from 0): One class is wanted, got 2 labels",
+        ),
     ],
 )
 def test_arguments_that_cannot_be_used(

@@ -64,7 +64,11 @@ def test_names_are_stripped_and_stand_once(names: list[str], delimiter: str | No
         ([3.0, 2.5, float("nan")], CellForm(Kind.MULTICLASS, None), ["3", "2.5", None]),
         ([True, False], CellForm(Kind.MULTICLASS, None), ["true", "false"]),
         ([Decimal("1.5")], CellForm(Kind.MULTICLASS, None), ["1.5"]),
-        ([[1, 2, 1], [None, 3]], CellForm(Kind.MULTILABEL, None), [["1", "2"], ["3"]]),
+        (
+            [[1, 2, 1], [None, 3], [float("nan")]],
+            CellForm(Kind.MULTILABEL, None),
+            [["1", "2"], ["3"], []],
+        ),
         (["[redacted]", "b"], CellForm(Kind.MULTICLASS, None), ["[redacted]", "b"]),
         ([[], None], CellForm(Kind.MULTILABEL, None), [[], None]),
     ],
@@ -94,11 +98,19 @@ def test_several_columns_stand_side_by_side() -> None:
     ("values", "kind", "message"),
     [
         (["a", "b;c"], Kind.MULTICLASS, None),
-        ([["a"], ["b", "c"]], Kind.MULTICLASS, "got 2 labels in row 1 of column 'y'"),
-        (["a", "['b' 'c']"], Kind.AUTO, "row 1 of column 'y' .* looks like a list and is not JSON"),
-        ([[["a"]]], Kind.AUTO, "text or a number, got .* in row 0 of column 'y'"),
-        ([{"a": 1}], Kind.AUTO, "text or a number, got .* in row 0 of column 'y'"),
-        ([b"a"], Kind.AUTO, "text or a number"),
+        ([["a"], ["b", "c"]], Kind.MULTICLASS, "Row 1 of column 'y' .* got 2 labels"),
+        (["a", "['b' 'c']"], Kind.AUTO, "Row 1 of column 'y' .* looks like a list and is not JSON"),
+        ([[["a"]]], Kind.AUTO, "Row 0 of column 'y' .*: A label is a text or a finite number, got"),
+        (
+            [{"a": 1}],
+            Kind.AUTO,
+            "Row 0 of column 'y' .*: A label is a text or a finite number, got",
+        ),
+        ([b"a"], Kind.AUTO, "text or a finite number"),
+        ([1.0, float("inf")], Kind.AUTO, "Row 1 .* finite number, got inf"),
+        (['["a", -1e999]'], Kind.AUTO, "finite number, got -inf"),
+        ([r'["\ud800"]'], Kind.AUTO, r"got .*ud800"),
+        (["['" + "a" * 100_000 + "'"], Kind.AUTO, "…. looks like a list"),
     ],
 )
 def test_what_is_no_label_is_named(values: list[object], kind: Kind, message: str | None) -> None:

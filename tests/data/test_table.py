@@ -87,7 +87,7 @@ def test_no_text_in_a_csv_begins_like_a_formula(text: str) -> None:
     safe = spreadsheet_safe(text)
     assert not safe.startswith(FORMULA_STARTS)
     assert safe in (text, f"'{text}")
-    assert safe == text or text[0] in "=+-@\t\r"
+    assert safe == text or text[0] in "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 
 
 @pytest.mark.parametrize("start", FORMULA_STARTS)
@@ -164,14 +164,26 @@ def test_parquet_categories_are_read_as_texts(tmp_path: Path) -> None:
         ("t.csv", b"PAR1" + bytes(100), "is a Parquet file: rename it"),
         ("t.jsonl", b"PAR1" + bytes(100), "is a Parquet file: rename it"),
         ("t.csv", b"\x89PNG\r\n\x1a\n\0\0", "holds bytes that are no text"),
-        ("t.csv", b"a,b\n1,caf\xe9\n", "invalid UTF8"),
-        ("t.csv", b"a,caf\xe9\n1,2\n", "not text in UTF-8"),
+        (
+            "t.csv",
+            b'a,b\n"1\n2",caf\xc3\xa9\n1,caf\xe9\n',
+            r"line 4 \(byte 0xe9\)\. Save the whole",
+        ),
+        ("t.csv", b"a,caf\xe9\n1,2\n", "not text in UTF-8 in line 1"),
+        ("t.csv", "a,b\n1,2\n".encode("utf-16"), "text in UTF-16. Save it as UTF-8"),
+        ("t.jsonl", '{"a": 1}\n'.encode("utf-16"), "text in UTF-16. Save it as UTF-8"),
+        ("t.csv", "a,b\n1,2\n".encode("utf-32"), "text in UTF-32. Save it as UTF-8"),
+        ("t.jsonl", '{"a": 1}\n'.encode("utf-16-le"), "NUL in line 1"),
+        ("t.csv", b"a,b\n" + b"1,2\n" * 999_999 + b"1,\0", "NUL in line 1000001. Take it out"),
+        ("t.csv", 'a,b\n1,"' + "2\n" * (1 << 24), "a row of more than 16 MB, .* a quote"),
         ("t.csv", "a,b\n1,2\n1\n", "Expected 2 columns, got 1"),
         ("t.csv", "a,b,a\n1,2,3\n", "several columns named 'a'"),
         ("t.jsonl", '{"a": 1}\n{"a": \n', r"Line 2 of .* is not JSON"),
         ("t.jsonl", '{"a": 1}\n\n[1]\n', r"line 3 is '\[1\]"),
         ("t.jsonl", "a,b\n1,2\n", r"Line 1 of .* is not JSON"),
-        ("t.jsonl", b'{"a": "caf\xe9"}\n', "not text in UTF-8"),
+        ("t.jsonl", b'{"a": 1}\n{"a": "caf\xe9"}\n', "not text in UTF-8 in line 2"),
+        ("t.jsonl", r'{"a": ["\ud800"]}', r"Column 'a' .* half a character, '.ud800'"),
+        ("t.jsonl", r'{"\ud800": 1}', r"Column '.ud800' .* half a character"),
         ("t.jsonl", '{"a": 1}\n{"a": "b"}\n', "Column 'a' .* more than one kind"),
         ("t.jsonl", '{"a": 1}\n{"a": 1' + "0" * 30 + "}\n", "Column 'a' .* more than one kind"),
         ("t.jsonl", "[" * 100_000, "Line 1 of .* is not JSON"),
@@ -247,6 +259,27 @@ def test_an_arrow_file_is_mapped_and_damage_is_told(tmp_path: Path, suffix: str)
     assert read_table(path).equals(TABLE)
     with pytest.raises(TableError, match="not an Arrow IPC file, or damaged"):
         read_table(written(path, path.read_bytes()[:-40]))
+
+
+def test_an_arrow_file_whose_parts_contradict_each_other_is_refused(tmp_path: Path) -> None:
+    """To compute with it would end the process."""
+    path = tmp_path / "table.arrow"
+    write_table_atomically(pa.table({"a": ["one", "four"]}), path, Format.ARROW)
+    places = np.array([0, 3, 7], dtype="<i4").tobytes()
+    content = path.read_bytes()
+    assert content.count(places) == 1
+    wrong = np.array([0, 3, 2**30], dtype="<i4").tobytes()
+    with pytest.raises(TableError, match="not an Arrow IPC file, or damaged"):
+        read_table(written(path, content.replace(places, wrong)))
+    with pytest.raises(TableError, match=r"not an Arrow IPC file, or damaged: .*UTF8"):
+        read_table(written(path, content.replace(b"four", b"\xffour")))
+
+
+def test_views_are_read_as_plain_texts(tmp_path: Path) -> None:
+    path = tmp_path / "table.arrow"
+    views = {"a": pa.array(["x"], pa.string_view()), "b": pa.array([b"y"], pa.binary_view())}
+    write_table_atomically(pa.table(views), path, Format.ARROW)
+    assert read_table(path).schema == pa.schema({"a": pa.string(), "b": pa.binary()})
 
 
 def test_a_large_parquet_file_is_mapped_from_a_file_without_a_name(

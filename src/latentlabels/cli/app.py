@@ -34,7 +34,13 @@ from latentlabels.cli.options import (
 )
 from latentlabels.cli.reproduce import reproduce
 from latentlabels.cli.roles import roles_for_applying, roles_for_fitting, roles_for_predicting
-from latentlabels.cli.rows import image_folder, read_examples, read_rows, row_ids
+from latentlabels.cli.rows import (
+    duplicates_told,
+    image_folder,
+    read_examples,
+    read_rows,
+    row_ids,
+)
 from latentlabels.data.table import Format, read_table, write_table_atomically
 from latentlabels.estimator import RobustClassifier
 from latentlabels.results import (
@@ -142,6 +148,7 @@ def apply(
             content = read_table(table)
             roles = roles_for_applying(content, estimator, columns)
             rows = read_rows(content, roles, image_folder(table, reading.folder))
+        _warn_of_duplicates(rows.ids, voice)
         cleaned = fitting.clean(estimator, rows, voice)
         _write_skipped(folder, reading, rows.ids, cleaned.skipped, voice)
         write_table_atomically(cleaned_table(rows.ids, cleaned), folder / name, output.format)
@@ -179,6 +186,7 @@ def predict(
             roles = roles_for_predicting(content, estimator, columns)
             x = read_examples(content, roles, image_folder(table, reading.folder))
             ids = row_ids(content, roles)
+        _warn_of_duplicates(ids, voice)
         with voice.working(f"predicting {len(x):,} rows"):
             given = estimator.usable(x)
             probabilities = estimator.predict_proba(given)
@@ -240,6 +248,7 @@ def _fit(
             table = read_table(path)
             roles = roles_for_fitting(table, columns, cells)
             rows = read_rows(table, roles, image_folder(path, reading.folder))
+        _warn_of_duplicates(rows.ids, voice)
         rows = fitting.fit(estimator, rows, roles, model, voice)
         cleaned = fitting.clean(estimator, rows, voice)
         metrics = fitting.metrics_of(estimator, rows, cleaned, run.seed)
@@ -264,6 +273,11 @@ def _load(folder: Path, run: RerunOptions, reading: InputOptions, voice: Voice) 
     if run.seed is not None:
         estimator.model_.seed = run.seed
     return estimator
+
+
+def _warn_of_duplicates(ids: pa.Table, voice: Voice) -> None:
+    if told := duplicates_told(ids):
+        voice.warn(told)
 
 
 def _skipped(reading: InputOptions) -> list[str]:

@@ -27,6 +27,8 @@ from latentlabels.cli.options import (
 from latentlabels.cli.roles import roles_for_fitting
 from latentlabels.cli.rows import Rows, image_folder, read_rows
 from latentlabels.data.arrow_cells import ArrowCells
+from latentlabels.data.labels import read_columns
+from latentlabels.data.rarity import without_rare
 from latentlabels.data.table import read_table
 from latentlabels.errors import LabelError, LatentLabelsError
 from latentlabels.estimator import RobustClassifier
@@ -46,7 +48,7 @@ NOT_SHARED = frozenset(
     {
         *("input_kind", "backbone", "weights", "pretrained", "tune", "image_size", "augment"),
         *("precision", "workers", "cache", "on_bad_input", "chain_file", "checkpoints"),
-        *("resume", "random_state", "verbose"),
+        *("resume", "random_state", "verbose", "min_count", "normalise_labels"),
     }
 )
 
@@ -128,6 +130,7 @@ def compare(
         content = read_table(table)
         roles = roles_for_fitting(content, columns, cells)
         rows = read_rows(content, roles, image_folder(table, reading.folder))
+    rows = fitting.in_one_spelling(estimator, rows, voice)
     estimator.set_params(input_kind=roles.input_kind.value)
     task = task_of(rows, estimator)
     if roles.input_kind.value == "image" and any(entry.wants_bags for entry in entries):
@@ -162,7 +165,11 @@ def task_of(rows: Rows, estimator: RobustClassifier) -> Task:
         assert isinstance(usable.examples, Vectors)
         taken, x = usable.rows, usable.examples.values
     assert isinstance(x, np.ndarray)
-    noisy = rows.noisy_of(np.isin(np.arange(len(rows)), taken))
+    noisy: Any = rows.noisy_of(np.isin(np.arange(len(rows)), taken))
+    if estimator.min_count > 1:
+        columns = without_rare(read_columns(noisy), estimator.min_count)
+        cells = {name: column.cells for name, column in columns.items()}
+        noisy = cells if len(cells) > 1 else cells[""]
     clean = [rows.clean[row] for row in taken]
     return Task(x, noisy, clean, rows.split[taken], rows.verified[taken])
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from latentlabels.cli import one_line
 from latentlabels.cli.options import VoiceOptions
+from latentlabels.errors import shown
 
 NAMES_SHOWN = 5
 
@@ -61,9 +62,9 @@ class Voice:
 
 def listed(names: Sequence[Any]) -> str:
     """The first of some names, and how many more there are."""
-    shown = ", ".join(repr(str(name)) for name in names[:NAMES_SHOWN])
+    told = ", ".join(shown(str(name)) for name in names[:NAMES_SHOWN])
     more = len(names) - NAMES_SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown
+    return f"{told} and {more} more" if more > 0 else told
 
 
 def facts_of(metrics: dict[str, Any], out: Path, written: Sequence[str]) -> list[tuple[str, str]]:

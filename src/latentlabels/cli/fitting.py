@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,15 @@ from latentlabels.cli.rows import (
     read_names,
     require_in_vocabulary,
     require_known_classes,
+    respelt,
+    spelling_of,
+    spellings_told,
     taking,
 )
 from latentlabels.cli.scores import compared, number
 from latentlabels.data.arrow_cells import ArrowCells
 from latentlabels.data.labels import Name
-from latentlabels.errors import LabelError, LatentLabelsError
+from latentlabels.errors import LabelError, LatentLabelsError, shown
 from latentlabels.estimator import RobustClassifier
 from latentlabels.evaluation.metrics import score_name
 from latentlabels.fitting import ASSUMED_NOISE
@@ -99,6 +103,7 @@ def fit(
         LabelError: labels that nothing can be learnt from.
         InputError: images or texts that cannot be used.
     """
+    rows = in_one_spelling(estimator, rows, voice)
     _check(rows, roles, options)
     _warn_of_assumed_noise(rows, options, voice)
     estimator.set_params(input_kind=roles.input_kind.value)
@@ -127,8 +132,23 @@ def fit(
     return rows
 
 
+def in_one_spelling(estimator: RobustClassifier, rows: Rows, voice: Voice) -> Rows:
+    """The rows as an unfitted estimator is to see them: respelt if it wants that, or as they are.
+
+    In the second case labels that differ in spelling alone are told of.
+    """
+    if estimator.normalise_labels:
+        given = chain(estimator.clean_labels or [], estimator.noisy_labels or [])
+        return respelt(rows, spelling_of(rows, given))
+    if told := spellings_told(rows):
+        voice.warn(told)
+    return rows
+
+
 def clean(estimator: RobustClassifier, rows: Rows, voice: Voice) -> CleanedLabels:
     """Clean all rows; verified ones keep what was verified."""
+    if estimator.normalise_labels:
+        rows = respelt(rows, estimator.known_spelling())
     space = estimator.noisy_space_
     everywhere = np.ones(len(rows), dtype=np.bool_)
     names = {name for vocabulary in space.vocabularies for name in vocabulary.names}
@@ -138,7 +158,7 @@ def clean(estimator: RobustClassifier, rows: Rows, voice: Voice) -> CleanedLabel
     unknown = [name for name in given if name not in names]
     if unknown:
         voice.warn(
-            f"{len(unknown)} noisy labels were not seen in fitting and say nothing: "
+            f"{len(unknown)} noisy labels are not in the model's vocabulary and say nothing: "
             f"{listed(unknown)}."
         )
     with voice.working(f"cleaning {len(rows):,} rows"):
@@ -212,12 +232,13 @@ def _check(rows: Rows, roles: Roles, options: ModelOptions) -> None:
         raise LabelError("No row is a training row. Mark those to fit on as train.")
     if roles.clean is not None and not (rows.verified.any() or options.transition_matrix):
         raise LabelError(
-            f"No training row is verified: there is none whose label in column {roles.clean!r} may "
-            "be read. Verify some rows, or say what is known with --transition-matrix."
+            "No training row is verified: there is none whose label in column "
+            f"{shown(roles.clean)} may be read. Verify some rows, or say what is known with "
+            "--transition-matrix."
         )
     for name, cells in rows.noisy.items():
         if not any(names_of(cells[row]) for row in np.flatnonzero(training)):
-            raise LabelError(f"No training row has a noisy label in column {name!r}.")
+            raise LabelError(f"No training row has a noisy label in column {shown(name)}.")
     read = np.flatnonzero(rows.verified | rows.labelled_in("validation"))
     if len(read) and not any(names_of(rows.clean[row]) for row in read):
         raise LabelError("No verified row has a clean label: there is nothing to learn.")
@@ -237,7 +258,8 @@ def _warn_of_unverified(names: Sequence[Name], rows: Rows, voice: Voice) -> None
 
 def _warn_of_assumed_noise(rows: Rows, options: ModelOptions, voice: Voice) -> None:
     classes = all(isinstance(cell, str) for cells in rows.noisy.values() for cell in cells)
-    if rows.verified.any() or options.transition_matrix or not classes:
+    chosen = options.transition_matrix or options.auxiliary != DEFAULTS["auxiliary"]
+    if rows.verified.any() or chosen or not classes:
         return
     voice.warn(
         f"no row is verified: noise of {ASSUMED_NOISE:.0%}, the same for all classes, is assumed. "
@@ -252,6 +274,6 @@ def _widths(text: str) -> tuple[int, ...]:
         widths = (0,)
     if any(width < 1 for width in widths):
         raise LatentLabelsError(
-            f"--hidden-layers wants whole numbers above zero such as 256,128, got {text!r}."
+            f"--hidden-layers wants whole numbers above zero such as 256,128, got {shown(text)}."
         )
     return widths

@@ -15,9 +15,10 @@ import typer
 from latentlabels.data.cells import Kind
 from latentlabels.data.table import Format
 from latentlabels.estimator import RobustClassifier
-from latentlabels.parameters import MOST_WORKERS
+from latentlabels.parameters import MOST_COUNT, MOST_WORKERS
 from latentlabels.store import MOST_NETWORKS, MOST_SIZE
 
+MOST_SEED = 2**32 - 1
 DEFAULTS: dict[str, Any] = {
     name: parameter.default
     for name, parameter in inspect.signature(RobustClassifier).parameters.items()
@@ -301,6 +302,24 @@ class ModelOptions:
         Path | None,
         _option("Model", "--noisy-labels", metavar="FILE", help="All noisy labels, one a line."),
     ] = DEFAULTS["noisy_labels"]
+    min_count: Annotated[
+        int,
+        _option(
+            "Model",
+            "--min-count",
+            min=1,
+            max=MOST_COUNT,
+            help="Leave noisy labels that fewer training rows have out of account.",
+        ),
+    ] = DEFAULTS["min_count"]
+    normalise_labels: Annotated[
+        bool,
+        _option(
+            "Model",
+            "--normalise-labels/--labels-as-they-are",
+            help="Labels that differ only by case, spaces or Unicode form are one label.",
+        ),
+    ] = DEFAULTS["normalise_labels"]
     hidden: Annotated[
         int, _option("Model", "--hidden", min=0, help="Hidden units that join noisy labels.")
     ] = DEFAULTS["hidden"]
@@ -503,7 +522,9 @@ class VoiceOptions:
 class RunOptions(VoiceOptions):
     """What a command that makes something new has."""
 
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")] = 0
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=MOST_SEED, help="Of everything random.")
+    ] = 0
 
 
 @dataclass(frozen=True)
@@ -515,6 +536,7 @@ class RerunOptions(VoiceOptions):
         typer.Option(
             "--seed",
             min=0,
+            max=MOST_SEED,
             help="Of the chains that predict where no students do; by default the model's.",
         ),
     ] = None

@@ -15,9 +15,9 @@ from latentlabels.cli.options import (
     PredictColumns,
 )
 from latentlabels.data.cells import CellForm, Kind, cell_form
-from latentlabels.data.columns import InputKind, column_of, input_kind
+from latentlabels.data.columns import InputKind, column_of, columns_told, input_kind
 from latentlabels.data.labels import Vocabulary
-from latentlabels.errors import ModelFolderError, TableError
+from latentlabels.errors import ModelFolderError, TableError, shortened
 from latentlabels.estimator import RobustClassifier
 from latentlabels.results import RESULT_COLUMNS
 
@@ -96,7 +96,7 @@ def kind_of_input(table: pa.Table, columns: FitColumns) -> InputKind:
         if name in kinds:
             raise TableError(
                 f"The table has no column {name!r}, and --input names a column. What it holds says "
-                f"--input-kind {name}. The table's columns are {', '.join(table.column_names)}."
+                f"--input-kind {name}. The table's columns are {columns_told(table)}."
             )
     if columns.input_kind != InputChoice.AUTO:
         return InputKind(columns.input_kind)
@@ -204,7 +204,9 @@ def _check(table: pa.Table, roles: Roles) -> None:
         for name in names:
             column_of(table, name)
             if names.count(name) > 1:
-                raise TableError(f"{option} {name} is given twice. Name each column once.")
+                raise TableError(
+                    f"{option} {shortened(name)} is given twice. Name each column once."
+                )
     if roles.id in RESULT_COLUMNS:
         raise TableError(f"The results have a column {roles.id!r} of their own: rename --id's.")
     for name in filter(None, (roles.clean, roles.verified, roles.split, roles.id)):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
 from numpy.typing import NDArray
 
 from latentlabels.cli.roles import Roles
@@ -15,7 +19,8 @@ from latentlabels.data.arrow_cells import ArrowCells
 from latentlabels.data.cells import Kind, Labels, MultiClass, MultiLabel, read_labels
 from latentlabels.data.columns import InputKind, column_of, flags, input_matrix, splits
 from latentlabels.data.labels import Name
-from latentlabels.errors import LabelError, TableError
+from latentlabels.data.spelling import Spelling, told_of_spellings
+from latentlabels.errors import LabelError, TableError, shortened, shown
 from latentlabels.inputs import Usable
 
 ROW_COLUMN = "row"
@@ -97,8 +102,8 @@ def read_rows(table: pa.Table, roles: Roles, folder: Path) -> Rows:
         noisy[name] = read_labels(table, name, form)
         if form.kind == Kind.MULTICLASS and None in noisy[name]:
             raise LabelError(
-                f"Row {noisy[name].index(None)} of column {name!r} is empty (rows count from 0), "
-                "and every row needs one class. Fill it in, or leave the row out."
+                f"Row {noisy[name].index(None)} of column {shown(name)} is empty (rows count from "
+                "0), and every row needs one class. Fill it in, or leave the row out."
             )
     clean = _nothing(table.num_rows)
     if roles.clean is not None and roles.clean_form is not None:
@@ -143,10 +148,23 @@ def image_folder(table: Path, folder: Path | None) -> Path:
 
 
 def row_ids(table: pa.Table, roles: Roles) -> pa.Table:
-    """The column that names the rows, or their numbers from 0."""
+    """The column that names the rows, or their numbers from 0.
+
+    Raises:
+        TableError: a column of a kind that results cannot hold.
+    """
     if roles.id is None:
-        return pa.table({ROW_COLUMN: pa.array(range(table.num_rows), pa.int64())})
-    return pa.table({roles.id: column_of(table, roles.id)})
+        return pa.table({ROW_COLUMN: np.arange(table.num_rows)})
+    ids = pa.table({roles.id: column_of(table, roles.id)})
+    try:
+        # Found out here, and not when a long training has ended.
+        pa.parquet.write_table(ids.slice(0, 0), pa.BufferOutputStream())
+    except pa.ArrowException as error:
+        raise TableError(
+            f"Column {shown(roles.id)} holds {shortened(str(ids.column(0).type))}, which results "
+            "cannot hold. Name another with --id, or write it as text."
+        ) from error
+    return ids
 
 
 def read_names(path: Path, what: str) -> list[str]:
@@ -156,7 +174,7 @@ def read_names(path: Path, what: str) -> list[str]:
         LabelError: no file, no text, no label, or a label twice.
     """
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
     except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as error:
         raise LabelError(
             f"{what} wants a text file with one label a line: {path} is none."
@@ -164,9 +182,9 @@ def read_names(path: Path, what: str) -> list[str]:
     names = [name for name in names if name]
     if not names:
         raise LabelError(f"{what} wants a text file with one label a line: {path} is empty.")
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise LabelError(f"{what} wants each label once: {path} has {twice[0]!r} twice.")
+        raise LabelError(f"{what} wants each label once: {path} has {shown(twice[0])} twice.")
     return names
 
 
@@ -183,7 +201,7 @@ def read_matrix(path: Path) -> NDArray[np.float64]:
     except (FileNotFoundError, IsADirectoryError) as error:
         raise TableError(f"{wanted}: {path} is no file.") from error
     except ValueError as error:
-        raise TableError(f"{wanted}; {path}: {error}.") from error
+        raise TableError(f"{wanted}; {path}: {shortened(str(error))}.") from error
     if not matrix or len({len(row) for row in matrix}) != 1:
         raise TableError(f"{wanted}; {path} has rows of {sorted({len(row) for row in matrix})}.")
     return np.array(matrix)
@@ -200,8 +218,8 @@ def require_in_vocabulary(rows: Rows, vocabulary: Collection[Name], path: Path) 
         for name in names_of(rows.clean[row]):
             if name not in known:
                 raise LabelError(
-                    f"Row {row} has the clean label {name!r} (rows count from 0), which is not in "
-                    f"{path}. Correct it, or add it there."
+                    f"Row {row} has the clean label {shown(name)} (rows count from 0), which is "
+                    f"not in {path}. Correct it, or add it there."
                 )
 
 
@@ -218,9 +236,70 @@ def require_known_classes(rows: Rows) -> None:
         for row, cell in enumerate(cells):
             if cell not in seen:
                 raise LabelError(
-                    f"Row {row} has the class {cell!r} in column {name!r} (rows count from 0), and "
-                    "no training row has it. Leave the row out, or move it to the training rows."
+                    f"Row {row} has the class {shown(cell)} in column {shown(name)} (rows count "
+                    "from 0), and no training row has it. Leave the row out, or move it to the "
+                    "training rows."
                 )
+
+
+def spelling_of(rows: Rows, given: Iterable[Name]) -> Spelling:
+    """The commonest spelling of each label, among those that fitting may read.
+
+    Args:
+        rows: all rows.
+        given: names whose spelling is settled.
+    """
+    return Spelling.commonest(chain(*_readable_names(rows)), given)
+
+
+def spellings_told(rows: Rows) -> str | None:
+    """Which labels that fitting may read differ in spelling alone."""
+    return told_of_spellings(*_readable_names(rows))
+
+
+def respelt(rows: Rows, spelling: Spelling) -> Rows:
+    """The rows with every label in its chosen spelling."""
+
+    def column(cells: Column) -> Column:
+        table = spelling.table(name for cell in cells for name in names_of(cell))
+        spelt = [
+            list(dict.fromkeys(map(table.__getitem__, cell)))
+            if isinstance(cell, list)
+            else cell and table[cell]
+            for cell in cells
+        ]
+        return spelt  # type: ignore[return-value]
+
+    noisy = {name: column(cells) for name, cells in rows.noisy.items()}
+    return replace(rows, noisy=noisy, clean=column(rows.clean))
+
+
+def _readable_names(rows: Rows) -> tuple[Iterator[str], Iterator[str]]:
+    """The noisy names that fitting may read, and the clean ones."""
+
+    def names(columns: Iterable[Column], chosen: Mask) -> Iterator[str]:
+        return (n for cells in columns for cell in taking(cells, chosen) for n in names_of(cell))
+
+    readable = rows.verified | rows.labelled_in("validation")
+    return names(rows.noisy.values(), rows.split == "train"), names([rows.clean], readable)
+
+
+def duplicates_told(ids: pa.Table) -> str | None:
+    """How many rows share their name with another, and which; None where none does."""
+    try:
+        counts = ids.column(0).value_counts()
+        several = counts.filter(pc.greater(counts.field("counts"), 1))
+    except pa.ArrowNotImplementedError:  # lists, and other kinds that few name rows by
+        return None
+    if not len(several):
+        return None
+    first = several[0]
+    return (
+        f"{pc.sum(several.field('counts')).as_py():,} rows share their {ids.column_names[0]} with "
+        f"another, such as the {first['counts'].as_py():,} named {shown(first['values'].as_py())}. "
+        "The results have a row for each, in the table's order; name a column that tells rows "
+        "apart with --id to join by it."
+    )
 
 
 def names_of(cell: list[str] | str | None) -> list[str]:
@@ -243,8 +322,8 @@ def _verified(table: pa.Table, roles: Roles, clean: Column) -> Mask:
     if (verified & ~labelled).any():
         row = int(np.flatnonzero(verified & ~labelled)[0])
         raise LabelError(
-            f"Row {row} is verified and column {roles.clean!r} is empty there (rows count from 0). "
-            "Give its label, [] for none, or do not mark it as verified."
+            f"Row {row} is verified and column {shown(roles.clean)} is empty there (rows count "
+            "from 0). Give its label, [] for none, or do not mark it as verified."
         )
     return verified
 

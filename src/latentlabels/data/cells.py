@@ -11,12 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from math import isfinite
 from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 
 from latentlabels.data.columns import column_of
-from latentlabels.errors import TableError
+from latentlabels.data.missing import is_missing
+from latentlabels.data.texts import is_whole_text
+from latentlabels.errors import TableError, shown
 
 DELIMITERS: Final = (";", "|", ",")
 
@@ -85,11 +88,11 @@ def cell_form(
     if delimiter == "":
         raise TableError("A delimiter is at least one character, got none.")
     cells = column_of(table, column)
-    values = cells.to_pylist()
+    nested = pa.types.is_nested(cells.type)
+    values = [] if nested else cells.to_pylist()
     texts = [value for value in values if isinstance(value, str)]
-    lists = [value for value in values if isinstance(value, list)]
-    lists += [value for value in map(_json_list, texts) if value is not None]
-    listed = bool(lists) or pa.types.is_nested(cells.type)
+    lists = [value for value in map(_json_list, texts) if value is not None]
+    listed = nested or bool(lists)
     # An empty list says "no label" in a column of delimited texts too.
     if delimiter is None and not any(lists) and kind != Kind.MULTICLASS:
         delimiter = next((d for d in DELIMITERS if any(d in text for text in texts)), None)
@@ -101,48 +104,50 @@ def cell_form(
 
 def read_labels(table: pa.Table, column: str, form: CellForm) -> MultiLabel | MultiClass:
     """A column's labels in the given form; returned and raised is what `label_cells` says."""
-    places = [f"row {row} of column {column!r}" for row in range(table.num_rows)]
-    cells = [
-        names_in(value, form.delimiter, place)
-        for value, place in zip(column_of(table, column).to_pylist(), places, strict=True)
-    ]
-    if form.kind == Kind.MULTILABEL:
-        return cells
-    return [_one_name(cell, place) for cell, place in zip(cells, places, strict=True)]
+    cells: list[Any] = column_of(table, column).to_pylist()
+    exclusive = form.kind == Kind.MULTICLASS
+    for row, value in enumerate(cells):
+        try:
+            names = names_in(value, form.delimiter)
+            cells[row] = _one_name(names) if exclusive else names
+        except TableError as error:
+            raise TableError(
+                f"Row {row} of column {shown(column)} (rows count from 0): {error}"
+            ) from error
+    return cells
 
 
-def names_in(value: Any, delimiter: str | None, place: str = "the cell") -> list[str] | None:
+def names_in(value: Any, delimiter: str | None) -> list[str] | None:
     """The names in a cell, stripped and each once, in their order; None for an empty cell.
 
     Args:
         value: the cell.
         delimiter: what stands between names in a text, or None.
-        place: where the cell is, for errors.
 
     Raises:
         TableError: a value that is no label.
     """
-    if value is None or value != value or (isinstance(value, str) and not value.strip()):
-        return None  # NaN is not itself
+    if is_missing(value) or (isinstance(value, str) and not value.strip()):
+        return None
     parts: Iterable[Any]
     if isinstance(value, list):
         parts = value
     elif isinstance(value, str):
-        parts = _parts(value, delimiter, place)
+        parts = _parts(value, delimiter)
     else:
         parts = [value]
-    names = (_name(part, place) for part in parts if part is not None)
+    names = (_name(part) for part in parts if not is_missing(part))
     return list(dict.fromkeys(name for name in names if name))
 
 
-def _parts(text: str, delimiter: str | None, place: str) -> list[Any]:
+def _parts(text: str, delimiter: str | None) -> list[Any]:
     listed = _json_list(text)
     if listed is not None:
         return listed
     if text.strip().startswith(("['", '["')):
         raise TableError(
-            f"{text[:40]!r} in {place} (rows count from 0) looks like a list and is not JSON. "
-            f"Write lists as JSON, or names with one of {' '.join(DELIMITERS)} between them."
+            f"{shown(text)} looks like a list and is not JSON. Write lists as JSON, or names with "
+            f"one of {' '.join(DELIMITERS)} between them."
         )
     return [text] if delimiter is None else text.split(delimiter)
 
@@ -158,24 +163,27 @@ def _json_list(text: str) -> list[Any] | None:
     return value if isinstance(value, list) else None
 
 
-def _name(value: Any, place: str) -> str:
-    if isinstance(value, bool):
+def _name(value: Any) -> str:
+    if isinstance(value, str):
+        name = value.strip()
+        if is_whole_text(name):
+            return name
+    elif isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, str | int | float | Decimal):
-        return str(value).strip()
-    raise TableError(
-        f"A label is a text or a number, got {str(value)[:40]!r} in {place} (rows count from 0)."
-    )
+    elif isinstance(value, float):
+        if isfinite(value):
+            return str(int(value)) if value.is_integer() else str(value)
+    elif isinstance(value, int | Decimal):
+        return str(value)
+    raise TableError(f"A label is a text or a finite number, got {shown(value)}.")
 
 
-def _one_name(cell: list[str] | None, place: str) -> str | None:
+def _one_name(cell: list[str] | None) -> str | None:
     if not cell:
         return None
     if len(cell) > 1:
         raise TableError(
-            f"One class is wanted, got {len(cell)} labels in {place} (rows count from 0). "
-            "Leave one, or read the column as multilabel."
+            f"One class is wanted, got {len(cell)} labels. Leave one, or read the column as "
+            "multilabel (--noisy-kind, --clean-kind)."
         )
     return cell[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from enum import StrEnum
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from latentlabels.errors import TableError
+from latentlabels.errors import TableError, shortened, shown, spelt_alike
 
 COLUMNS_NAMED: Final = 12
 CELLS_LOOKED_AT: Final = 1000
@@ -41,14 +40,19 @@ def column_of(table: pa.Table, name: str) -> pa.ChunkedArray:
     """
     if name in table.column_names:
         return table.column(name)
-    close = difflib.get_close_matches(name, table.column_names)
+    close = spelt_alike(name, table.column_names)
     if close:
         hint = f"Did you mean {' or '.join(map(repr, close))}?"
     else:
-        shown = ", ".join(table.column_names[:COLUMNS_NAMED])
-        more = len(table.column_names) - COLUMNS_NAMED
-        hint = f"Its columns are {shown}" + (f" and {more} more." if more > 0 else ".")
-    raise TableError(f"The table has no column {name!r}. {hint}")
+        hint = f"Its columns are {columns_told(table)}."
+    raise TableError(f"The table has no column {shown(name)}. {hint}")
+
+
+def columns_told(table: pa.Table) -> str:
+    """The first of a table's columns, and how many more there are."""
+    names = ", ".join(map(shortened, table.column_names[:COLUMNS_NAMED]))
+    more = len(table.column_names) - COLUMNS_NAMED
+    return f"{names} and {more} more" if more > 0 else names
 
 
 class InputKind(StrEnum):
@@ -72,7 +76,8 @@ def input_kind(table: pa.Table, columns: Sequence[str]) -> InputKind:
     kind = column.type
     if pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return InputKind.IMAGE
-    if len(columns) > 1 or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    empty = column.null_count == len(column)
+    if len(columns) > 1 or empty or not _is_text(kind):
         return InputKind.VECTOR
     texts = [text for text in column.slice(0, CELLS_LOOKED_AT).to_pylist() if text]
     # Most, since a cell may be wrong: that is to be said, and not to change what the others are.
@@ -111,8 +116,8 @@ def flags(table: pa.Table, column: str) -> NDArray[np.bool_]:
         text = "no" if value is None else _spelled(value)
         if text not in FLAGS:
             raise TableError(
-                f"Column {column!r} says which rows are verified, with true or false, yes or no, "
-                f"1 or 0; row {row} has {value!r} (rows count from 0)."
+                f"Column {shown(column)} says which rows are verified, with true or false, yes or "
+                f"no, 1 or 0; row {row} has {shown(value)} (rows count from 0)."
             )
         values.append(FLAGS[text])
     return np.array(values, dtype=np.bool_)
@@ -131,8 +136,8 @@ def splits(table: pa.Table, column: str) -> NDArray[np.str_]:
         text = _spelled(value)
         if text not in SPLITS:
             raise TableError(
-                f"Column {column!r} says which part a row is in, with train, validation or test; "
-                f"row {row} has {value!r} (rows count from 0)."
+                f"Column {shown(column)} says which part a row is in, with train, validation or "
+                f"test; row {row} has {shown(value)} (rows count from 0)."
             )
         values.append(SPLITS[text])
     return np.array(values)
@@ -151,11 +156,8 @@ def _numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float32]:
         row = column.is_null().to_numpy().argmax()
         raise _cannot_use(name, row, "is empty", "Fill it in, or leave the row out.")
     kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        cells = [_from_text(text, name, row) for row, text in enumerate(column.to_pylist())]
-        lengths = np.array([len(cell) for cell in cells])
-        _require_one_length(lengths, name)
-        values = np.array(cells)
+    if _is_text(kind):
+        values = _from_texts(column, name)
     elif (
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     ):
@@ -175,6 +177,17 @@ def _numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float32]:
     return _finite(values, name)
 
 
+def _from_texts(column: pa.ChunkedArray, name: str) -> NDArray[np.float64]:
+    """The numbers of texts, (rows, inputs)."""
+    try:
+        # A column of single numbers, which may be many millions of cells.
+        return _as_float64(column)[:, None]
+    except pa.ArrowInvalid:
+        cells = [_from_text(text, name, row) for row, text in enumerate(column.to_pylist())]
+    _require_one_length(np.array([len(cell) for cell in cells]), name)
+    return np.array(cells)
+
+
 def _from_text(text: str, name: str, row: int) -> list[float]:
     """The numbers of a text: `0.5`, `0.5 1e-3`, `0.5;1e-3`, `[0.5, 1e-3]`."""
     try:
@@ -183,7 +196,7 @@ def _from_text(text: str, name: str, row: int) -> list[float]:
         raise _cannot_use(
             name,
             row,
-            f"holds {_short(text)}",
+            f"holds {shown(text)}",
             "An input is a number, or a vector: a list, or numbers between spaces or semicolons.",
         ) from None
 
@@ -214,7 +227,7 @@ def _require_one_length(lengths: NDArray[np.int64], name: str) -> None:
         )
     if lengths[0] == 0:
         raise TableError(
-            f"Column {name!r} holds empty vectors. An input needs at least one number."
+            f"Column {shown(name)} holds empty vectors. An input needs at least one number."
         )
 
 
@@ -234,6 +247,10 @@ def _finite(values: NDArray[np.float64], name: str) -> NDArray[np.float32]:
     return single
 
 
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def _is_number(kind: pa.DataType) -> bool:
     return bool(
         pa.types.is_integer(kind)
@@ -248,16 +265,14 @@ def _as_float64(values: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
     return numbers
 
 
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:39] + "…")
-
-
 def _cannot_use(name: str, row: int, what: str, remedy: str) -> TableError:
-    return TableError(f"Row {row} of input column {name!r} {what} (rows count from 0). {remedy}")
+    return TableError(
+        f"Row {row} of input column {shown(name)} {what} (rows count from 0). {remedy}"
+    )
 
 
 def _no_numbers(name: str, kind: pa.DataType) -> TableError:
     return TableError(
-        f"Input column {name!r} holds {kind}, and a vector is numbers or lists of numbers. "
-        "For images or texts say --input-kind; turn dates into numbers first."
+        f"Input column {shown(name)} holds {shortened(str(kind))}, and a vector is numbers or "
+        "lists of numbers. For images or texts say --input-kind; turn dates into numbers first."
     )

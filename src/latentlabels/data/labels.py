@@ -6,8 +6,9 @@ column's name to any of these, for several annotators or kinds of label side by 
 
 from __future__ import annotations
 
-import difflib
+import math
 import warnings
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,8 @@ from scipy.sparse import coo_array, csr_array, hstack, issparse
 from sklearn.exceptions import DataConversionWarning
 
 from latentlabels.data.missing import is_missing
-from latentlabels.errors import LabelError
+from latentlabels.data.texts import is_whole_text
+from latentlabels.errors import LabelError, shown, spelt_alike
 from latentlabels.model.units import Bernoulli, Categorical, Joint, Units
 
 Name = str | int | float | bool
@@ -41,9 +43,11 @@ class Vocabulary:
     exclusive: bool
 
     def __post_init__(self) -> None:
-        if len(set(self.names)) != len(self.names):
-            twice = next(name for name in self.names if self.names.count(name) > 1)
-            raise LabelError(f"A vocabulary names each label once, {twice!r} stands in it twice.")
+        twice = [name for name, count in Counter(self.names).items() if count > 1]
+        if twice:
+            raise LabelError(
+                f"A vocabulary names each label once, {shown(twice[0])} stands in it twice."
+            )
         if self.exclusive and not self.names:
             raise LabelError("A vocabulary of classes needs at least one class, got none.")
 
@@ -206,18 +210,18 @@ def _encode_column(column: Column, vocabulary: Vocabulary, unknown: str, what: s
 
 
 def _unknown_name(name: Name, row: int, vocabulary: Vocabulary, what: str) -> str:
-    close = difflib.get_close_matches(str(name), [str(n) for n in vocabulary.names], 1)
+    close = spelt_alike(str(name), map(str, vocabulary.names), 1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return (
-        f"The {what} label {name!r} in row {row} is not among the {len(vocabulary.names)} labels "
-        f"of the vocabulary.{hint} Correct it, or add it to {what}_labels."
+        f"The {what} label {shown(name)} in row {row} is not among the {len(vocabulary.names)} "
+        f"labels of the vocabulary.{hint} Correct it, or add it to {what}_labels."
     )
 
 
 def _read_column(labels: Any) -> Column:
     if issparse(labels):
         # The stubs' issparse narrows to a class that no constructor of theirs takes.
-        return _from_indicator(csr_array(labels).toarray(), None)  # type: ignore[call-overload]
+        return _from_sparse(csr_array(labels))  # type: ignore[call-overload]
     if hasattr(labels, "columns") and hasattr(labels, "to_numpy"):
         if len(labels.columns) == 1:
             return _read_column(labels.to_numpy()[:, 0])
@@ -284,15 +288,17 @@ def _names_of(cell: Any, row: int) -> Cell:
         return None
     if not _is_cell_of_names(cell):
         raise LabelError(
-            f"Every row needs a list of names, row {row} has {cell!r}. "
-            f"Write one label as [{cell!r}]."
+            f"Every row needs a list of names, row {row} has {shown(cell)}. "
+            f"Write one label as [{shown(cell)}]."
         )
     return [plain_name(name) for name in cell]
 
 
 def _from_indicator(matrix: NDArray[Any], names: tuple[Any, ...] | None) -> Column:
     try:
-        values = np.asarray(matrix, dtype=np.float64)
+        # A complex number would lose a part of itself.
+        values = np.asarray(matrix, dtype=object if np.iscomplexobj(matrix) else np.float64)
+        values = values.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
         raise LabelError(
             "An indicator matrix holds 0 and 1, got something that is no number. "
@@ -300,10 +306,7 @@ def _from_indicator(matrix: NDArray[Any], names: tuple[Any, ...] | None) -> Colu
         ) from error
     missing: NDArray[np.bool_] = np.any(np.isnan(values), axis=1)
     if not np.isin(values[~missing], (0.0, 1.0)).all():
-        raise LabelError(
-            "An indicator matrix holds 0 and 1, "
-            f"got values from {np.nanmin(values):g} to {np.nanmax(values):g}."
-        )
+        raise _no_indicator(values)
     own: tuple[Name, ...] = tuple(
         plain_name(name) for name in (names if names is not None else range(values.shape[1]))
     )
@@ -312,6 +315,30 @@ def _from_indicator(matrix: NDArray[Any], names: tuple[Any, ...] | None) -> Colu
         for row in range(len(values))
     ]
     return Column(cells, "indicator", own)
+
+
+def _from_sparse(matrix: csr_array) -> Column:
+    """An indicator matrix that would be too large if its zeros were written down."""
+    matrix = matrix.copy()
+    matrix.sum_duplicates()
+    values = np.asarray(matrix.data, dtype=np.float64)
+    missing = np.isnan(values)
+    wrong = values[~missing & ~np.isin(values, (0.0, 1.0))]
+    if len(wrong):
+        raise _no_indicator(wrong)
+    units = matrix.indices
+    cells: list[Cell] = []
+    for start, stop in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True):
+        on = units[start:stop][values[start:stop] == 1]
+        cells.append(None if missing[start:stop].any() else on.tolist())
+    return Column(cells, "indicator", tuple(range(matrix.shape[1])))
+
+
+def _no_indicator(values: NDArray[np.float64]) -> LabelError:
+    return LabelError(
+        "An indicator matrix holds 0 and 1, "
+        f"got values from {np.nanmin(values):g} to {np.nanmax(values):g}."
+    )
 
 
 def _from_classes(classes: NDArray[Any]) -> Column:
@@ -333,9 +360,11 @@ def _from_classes(classes: NDArray[Any]) -> Column:
 def plain_name(name: Any) -> Name:
     """A name as a value that JSON keeps."""
     plain = name.item() if isinstance(name, np.generic) else name
-    if is_missing(plain) or not isinstance(plain, str | int | float | bool):
-        raise LabelError(f"A label's name is a text or a number, got {plain!r}.")
-    return plain
+    if isinstance(plain, str) and is_whole_text(plain):
+        return plain
+    if isinstance(plain, int) or (isinstance(plain, float) and math.isfinite(plain)):
+        return plain
+    raise LabelError(f"A label's name is a whole text or a finite number, got {shown(plain)}.")
 
 
 def _in_order(names: set[Name]) -> list[Name]:

@@ -19,6 +19,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -28,7 +29,8 @@ import pyarrow.csv
 import pyarrow.ipc
 import pyarrow.parquet
 
-from latentlabels.errors import TableError
+from latentlabels.data.encodings import why_no_text, why_no_utf8
+from latentlabels.errors import TableError, shortened, shown
 
 
 class Format(StrEnum):
@@ -60,10 +62,13 @@ CSV_BLOCK: Final = 1 << 24
 # A Parquet file of more bytes is not read into memory.
 MAPPED_FROM: Final = 1 << 28
 MAPPED_ROWS: Final = 1000
+LONGEST_REASON: Final = 300
 JSON_LINES_AT_ONCE: Final = 10_000
 WHOLE_NUMBER: Final = r"^(0|-?[1-9][0-9]{0,17})$"
 WHOLE_FLOAT: Final = r"^(0|-?[1-9][0-9]{0,14})\.0$"
-FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+# The last four are the first four in full width.
+FORMULA_STARTS: Final = (*"=+-@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20")
+TEXTS: Final = (Format.CSV, Format.JSONL)
 
 
 def read_table(path: Path) -> pa.Table:
@@ -91,13 +96,14 @@ def read_table(path: Path) -> pa.Table:
             raise _misnamed(path, "is a Parquet file: rename it to end in .parquet")
         if not magic:
             raise TableError(f"{path} is empty. A table needs columns and at least one row.")
-        try:
-            table = readers[kind](file, path)
-        except UnicodeDecodeError as error:
-            raise _misnamed(path, f"is not text in UTF-8 ({error.reason})") from error
-    twice = [name for name, count in Counter(table.column_names).items() if count > 1]
+        if kind in TEXTS:
+            why = why_no_text(file)
+            if why is not None:
+                raise _misnamed(path, why)
+        table = readers[kind](file, path)
+    twice = [name for name, times in Counter(table.column_names).items() if times > 1]
     if twice:
-        raise TableError(f"{path} has several columns named {twice[0]!r}. Rename all but one.")
+        raise TableError(f"{path} has several columns named {shown(twice[0])}. Rename all but one.")
     if table.num_rows == 0 or table.num_columns == 0:
         raise TableError(f"{path} has no rows. A table needs columns and at least one row.")
     return table
@@ -154,7 +160,8 @@ def _misnamed(path: Path, what: str) -> TableError:
 
 def _broken(path: Path, error: Exception) -> TableError:
     lines = str(error).splitlines() or [type(error).__name__]
-    return TableError(f"{path} is not {FORMAT_NAMES[_format_of(path)]}, or damaged: {lines[0]}")
+    reason = lines[0] if len(lines[0]) <= LONGEST_REASON else f"{lines[0][:LONGEST_REASON]}…"
+    return TableError(f"{path} is not {FORMAT_NAMES[_format_of(path)]}, or damaged: {reason}")
 
 
 def _read_parquet(file: BinaryIO, path: Path) -> pa.Table:
@@ -187,23 +194,29 @@ def _read_arrow(_: BinaryIO, path: Path) -> pa.Table:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """A table without dictionaries."""
-    plain = pa.schema(
-        [
-            field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
-            for field in table.schema
-        ]
-    )
+    """A table without dictionaries and views, with which little can be computed.
+
+    Raises:
+        pyarrow.ArrowInvalid: its parts contradict each other, as in a damaged file; to compute with
+            them would end the process.
+    """
+    table.validate(full=True)
+    plain = pa.schema([field.with_type(_plain_type(field.type)) for field in table.schema])
     return table if plain.equals(table.schema) else table.cast(plain)
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    return pa.binary() if pa.types.is_binary_view(kind) else kind
 
 
 def _read_csv(file: BinaryIO, path: Path) -> pa.Table:
     reading = pa.csv.ReadOptions(block_size=CSV_BLOCK)
     parsing = pa.csv.ParseOptions(newlines_in_values=True)
     try:
-        if b"\0" in file.read(CSV_BLOCK):
-            raise _misnamed(path, "holds bytes that are no text")
-        file.seek(0)
         names = pa.csv.open_csv(file, reading, parsing).schema.names
         file.seek(0)
         as_text = pa.csv.ConvertOptions(
@@ -212,8 +225,10 @@ def _read_csv(file: BinaryIO, path: Path) -> pa.Table:
             strings_can_be_null=True,
         )
         table = pa.csv.read_csv(file, reading, parsing, as_text)
-    except pa.ArrowException as error:
-        raise _broken(path, error) from error
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        file.seek(0)
+        why = next(filter(None, map(why_no_utf8, file, count(1))), None)
+        raise (_misnamed(path, why) if why else _unreadable_csv(path, error)) from error
     for place, name in enumerate(table.column_names):
         column = table.column(place)
         if _every(column, WHOLE_FLOAT):
@@ -221,6 +236,16 @@ def _read_csv(file: BinaryIO, path: Path) -> pa.Table:
         if _every(column, WHOLE_NUMBER):
             table = table.set_column(place, name, column.cast(pa.int64()))
     return table
+
+
+def _unreadable_csv(path: Path, error: Exception) -> TableError:
+    if "straddling" in str(error):
+        return _misnamed(
+            path,
+            f"has a row of more than {CSV_BLOCK >> 20} MB, which is most often a quote that is "
+            "opened and not closed. Close it, or write the table as Parquet",
+        )
+    return _broken(path, error)
 
 
 def _every(column: pa.ChunkedArray, pattern: str) -> bool:
@@ -246,8 +271,8 @@ def _read_json_lines(file: BinaryIO, path: Path) -> pa.Table:
 def _json_object(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
         value = json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise
+    except UnicodeDecodeError as error:
+        raise _misnamed(path, why_no_utf8(line, number) or str(error)) from error
     except (ValueError, RecursionError) as error:
         raise TableError(f"Line {number} of {path} is not JSON: {error}.") from error
     if not isinstance(value, dict):
@@ -263,10 +288,17 @@ def _table_of(rows: list[dict[str, Any]], path: Path) -> pa.Table:
     columns = {}
     for name in names:
         try:
+            name.encode()
             columns[name] = pa.array([row.get(name) for row in rows])
+        except UnicodeEncodeError as error:
+            raise TableError(
+                f"Column {shown(name)} of {path} holds half a character, "
+                f"{error.object[error.start]!a}, which no text can have. Take it out."
+            ) from error
         except (pa.ArrowException, OverflowError) as error:
             raise TableError(
-                f"Column {name!r} of {path} holds more than one kind of value: {error}."
+                f"Column {shown(name)} of {path} holds more than one kind of value, or a whole "
+                f"number of more than 64 bits: {shortened(str(error))}."
             ) from error
     return pa.table(columns)
 
@@ -278,14 +310,15 @@ def _write_csv(table: pa.Table, file: BinaryIO) -> None:
 
 
 def _csv_column(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    if pa.types.is_nested(column.type):
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        return column
+    if pa.types.is_nested(kind):
         return pa.array(_json_texts(column), pa.string())
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        texts = column.to_pylist()
-        return pa.array(
-            [None if text is None else spreadsheet_safe(text) for text in texts], pa.string()
-        )
-    return column
+    return pa.array(
+        [None if value is None else spreadsheet_safe(str(value)) for value in column.to_pylist()],
+        pa.string(),
+    )
 
 
 def _write_arrow(table: pa.Table, file: BinaryIO) -> None:

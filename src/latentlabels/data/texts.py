@@ -25,8 +25,15 @@ def read_text(cell: Any) -> str:
         raise InputError(f"is no text but {type(cell).__name__}")
     if not cell.strip():
         raise InputError("is empty")
-    try:
-        cell.encode()
-    except UnicodeEncodeError:
-        raise InputError("holds half a character") from None
+    if not is_whole_text(cell):
+        raise InputError("holds half a character")
     return cell
+
+
+def is_whole_text(text: str) -> bool:
+    """Whether a text can be written in UTF-8: JSON and Python know halves of characters too."""
+    try:
+        # Ascii, as most texts are, needs no look at its letters.
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False

@@ -1,0 +1,95 @@
+"""How many rows have a label: the rare ones left out, and too many refused."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import chain
+from typing import Final
+
+from latentlabels.data.labels import Column, LabelSpace, Name
+from latentlabels.errors import LabelError
+
+# A batch holds all noisy labels of its rows, and the model a weight for each pair, which training
+# keeps several times over.
+MOST_LABELS: Final = 100_000
+MOST_PAIRS: Final = 2**28
+
+
+def without_rare(columns: Mapping[str, Column], least: int) -> Mapping[str, Column]:
+    """The columns without the names that fewer than so many rows have.
+
+    Raises:
+        LabelError: classes or an indicator matrix, where no name can be left out, or none is left.
+    """
+    if least <= 1:
+        return columns
+    return {title: _without_rare(column, least) for title, column in columns.items()}
+
+
+def _without_rare(column: Column, least: int) -> Column:
+    if column.form != "names":
+        raise LabelError(
+            "min_count (--min-count) leaves out rare names where a row has a list of them: every "
+            "row needs its class, and the columns of an indicator matrix are its vocabulary."
+        )
+    counts = _rows_by_name(column)
+    if counts and max(counts.values()) < least:
+        raise LabelError(
+            f"No noisy label occurs in {least} rows, the most frequent one in "
+            f"{max(counts.values())}. Lower min_count (--min-count)."
+        )
+    return replace(
+        column,
+        cells=[
+            None if cell is None else [name for name in cell if counts[name] >= least]
+            for cell in column.cells
+        ],
+    )
+
+
+def require_bearable(noisy: LabelSpace, clean: LabelSpace, columns: Mapping[str, Column]) -> None:
+    """Check that a model of these labels can be held in memory and trained.
+
+    Args:
+        noisy: the noisy labels' space.
+        clean: the clean labels' space.
+        columns: noisy labels, to say which of them may be left out.
+
+    Raises:
+        LabelError: too many labels on one side, or too many pairs of them.
+    """
+    sizes = {"noisy": noisy.units.size, "clean": clean.units.size}
+    for what, size in sizes.items():
+        if size > MOST_LABELS:
+            remedy = _fewer(columns) if what == "noisy" else "Merge or leave out rare ones."
+            raise LabelError(f"There are {size:,} {what} labels, {MOST_LABELS:,} at most. {remedy}")
+    pairs = sizes["noisy"] * sizes["clean"]
+    if pairs > MOST_PAIRS:
+        raise LabelError(
+            f"{sizes['noisy']:,} noisy and {sizes['clean']:,} clean labels are {pairs:,} pairs, "
+            f"each with a weight; {MOST_PAIRS:,} at most. Leave out rare noisy labels with "
+            "min_count=... (--min-count)."
+        )
+
+
+def _fewer(columns: Mapping[str, Column]) -> str:
+    """What to do about too many noisy labels."""
+    named = [column for column in columns.values() if column.form == "names"]
+    counts = sorted(count for column in named for count in _rows_by_name(column).values())
+    beyond = len(counts) - MOST_LABELS
+    if beyond <= 0 or counts[-1] <= counts[beyond - 1]:
+        return "Merge or leave out rare ones."
+    least = counts[beyond - 1] + 1
+    left = len(counts) - bisect_left(counts, least)
+    return (
+        f"Leave out rare ones: min_count={least} (--min-count {least}) keeps the {left:,} that "
+        f"{least} rows or more have."
+    )
+
+
+def _rows_by_name(column: Column) -> Counter[Name]:
+    """How many rows have each name."""
+    return Counter(chain.from_iterable(set(cell) for cell in column.cells if cell is not None))
