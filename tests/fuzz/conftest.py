@@ -1,4 +1,4 @@
-"""How many cases each test of this folder tries: 25, the same each time, or LATENTLABELS_FUZZ new ones."""
+"""How many cases each test here tries: 25, always the same, or LATENTLABELS_FUZZ new ones."""
 
 from __future__ import annotations
 
