@@ -730,7 +730,7 @@ def test_a_stranger_names_no_files_and_nobody_elses_models(
 
     (tmp_path / "tests").mkdir()
     monkeypatch.chdir(tmp_path)
-    for place in ("latentlabels.store.build_encoder", "latentlabels.inputs.build_encoder"):
+    for place in ("latentlabels.rebuilding.build_encoder", "latentlabels.inputs.build_encoder"):
         monkeypatch.setattr(place, builds)
     made[tune].save(tmp_path / "model")
     path = tmp_path / "model" / "model.json"
@@ -762,8 +762,8 @@ def test_a_large_backbone_that_the_file_does_not_have_is_not_built(
         built.append(encoder.device)
         return encoder
 
-    monkeypatch.setattr("latentlabels.store.build_encoder", noted)
-    with pytest.raises(ModelFolderError, match=r"has no tensor 'network.encoder.module"):
+    monkeypatch.setattr("latentlabels.rebuilding.build_encoder", noted)
+    with pytest.raises(ModelFolderError, match=r"there is no tensor 'network.encoder.module"):
         RobustClassifier.load(tmp_path / "model")
     assert built == [torch.device("meta")]
 

@@ -174,16 +174,20 @@ def test_settings_come_back_as_far_as_json_can_hold_them(tmp_path: Path) -> None
     np.testing.assert_array_equal(back.predict_proba(TAGS.x), made.predict_proba(TAGS.x))
 
 
-def test_places_to_write_to_are_no_part_of_a_model(tmp_path: Path) -> None:
-    """A stranger's model does not say where on this machine files go."""
-    places = {name: str(tmp_path / name) for name in ("cache", "chain_file", "checkpoints")}
-    fitted(**places, resume=True).save(tmp_path / "model")
+def test_what_belongs_to_a_machine_is_no_part_of_a_model(tmp_path: Path) -> None:
+    """A stranger's model does not say where files go here, or how many processes are started."""
+    places: dict[str, Any] = {
+        name: str(tmp_path / name) for name in ("cache", "chain_file", "checkpoints")
+    }
+    machine = {**places, "resume": True, "workers": 2}
+    fitted(**machine).save(tmp_path / "model")
     settings = json.loads((tmp_path / "model" / "model.json").read_text())["settings"]
-    assert not {*places, "resume"} & set(settings)
-    for name, place in places.items():
-        edited(**{f"settings__{name}": place})(tmp_path / "model")
+    assert not set(machine) & set(settings)
+    for name, value in machine.items():
+        edited(**{f"settings__{name}": value})(tmp_path / "model")
     back = RobustClassifier.load(tmp_path / "model")
     assert back.cache is back.chain_file is back.checkpoints is None
+    assert (back.resume, back.workers) == (False, 0)
 
 
 def test_a_model_without_a_sampler_is_read(folder: Path, model: RobustClassifier) -> None:
@@ -295,19 +299,19 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no provenance": (edited(provenance=None), "provenance: Field required"),
     "other inputs": (
         edited(architecture__inputs=4),
-        r"'network.backbone.0.mean' is of shape \(3,\), and model.json makes it \(4,\)",
+        r"'network.backbone.0.mean' is of shape \(3,\), and \(4,\) is described",
     ),
     "other layers": (
         edited(architecture__hidden_layers=[9]),
-        r"'network.backbone.1.weight' is of shape \(8, 3\), and model.json makes it \(9, 3\)",
+        r"'network.backbone.1.weight' is of shape \(8, 3\), and \(9, 3\) is described",
     ),
     "more layers": (
         edited(architecture__hidden_layers=[8, 8]),
-        "has no tensor 'network.backbone.4.weight'",
+        "there is no tensor 'network.backbone.4.weight'",
     ),
     "more hidden units": (
         edited(architecture__hidden=2),
-        r"'crf.hidden_bias' is of shape \(0,\), and model.json makes it \(2,\)",
+        r"'crf.hidden_bias' is of shape \(0,\), and \(2,\) is described",
     ),
     "hidden units of the auxiliary's alone": (
         edited(architecture__auxiliary_hidden=2),
@@ -315,11 +319,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "a noisy link that is not there": (
         edited(architecture__noisy_link=True),
-        "has no tensor 'network.noisy.weight'",
+        "there is no tensor 'network.noisy.weight'",
     ),
     "teachers that are not there": (
         edited(architecture__teachers=2),
-        "has no tensor 'teacher.networks.0",
+        "there is no tensor 'teacher.networks.0",
     ),
     "negative inputs": (edited(architecture__inputs=-4), "architecture.inputs: Input should be gr"),
     "a thousand teachers": (
@@ -335,7 +339,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "tuned without a backbone": (edited(architecture__tune="all"), "tune='all' has an encoder"),
     "settings of another version": (edited(settings={"colour": "red"}), "does not know: .'colour'"),
     "settings that are none": (edited(settings=[1]), "settings: Input should be an object"),
-    "a setting out of range": (edited(settings__workers=-1), "settings workers is a whole number"),
+    "a setting out of range": (edited(settings__teachers=-1), "settings teachers is a whole numb"),
     "a setting of another type": (edited(settings__epochs="ten"), "settings epochs is a number"),
     "another kind of input": (edited(settings__input_kind="image"), "settings.input_kind is not"),
     "a backbone for vectors": (
@@ -370,7 +374,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "chains without end": (edited(prediction__chains=10**9), "chains and sweeps are 10000 at most"),
     "a missing tensor": (
         reweighted(lambda tensors: tensors.pop("crf.clean_bias")),
-        "has no tensor 'crf.clean_bias'",
+        "there is no tensor 'crf.clean_bias'",
     ),
     "a tensor too many": (
         reweighted(lambda tensors: tensors.update(extra=torch.zeros(1))),

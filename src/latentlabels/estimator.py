@@ -50,8 +50,8 @@ FEATURE_DROPOUT: Final = 0.5
 # On features that are worth something a few rows teach much; on pixels they teach little.
 TEACHERS: Final = 4
 STUDENTS: Final = 4
-PLACES: Final = frozenset({"cache", "chain_file", "checkpoints", "resume"})
-"""Arguments that say where on a machine to write, and are no part of a saved model."""
+OF_A_MACHINE: Final = frozenset({"cache", "chain_file", "checkpoints", "resume", "workers"})
+"""Arguments that say where to write and how many processes to start; no part of a saved model."""
 
 
 class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -453,7 +453,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         An `Auxiliary`, a random state or a module among the arguments is not written down as such:
         the loaded estimator has the default in its place, and the fitted auxiliary in its model.
         Neither is a backbone that was not tuned: it is known by its name and its fingerprint; nor
-        are `cache`, `chain_file`, `checkpoints` and `resume`, which belong to a machine.
+        are `cache`, `chain_file`, `checkpoints`, `resume` and `workers`, which belong to a machine.
 
         Args:
             folder: where to; an older model there is replaced.
@@ -467,7 +467,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings = {
             name: as_json(value)
             for name, value in self.get_params().items()
-            if name not in PLACES
+            if name not in OF_A_MACHINE
             and not isinstance(value, Auxiliary | np.random.RandomState | nn.Module)
         }
         names = getattr(self, "feature_names_in_", None)
@@ -514,7 +514,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{folder} has settings this version does not know: {sorted(unknown)}. "
                 "Fit the model anew, or install the version that wrote it."
             )
-        known = {name: value for name, value in stored.settings.items() if name not in PLACES}
+        known = {name: value for name, value in stored.settings.items() if name not in OF_A_MACHINE}
         estimator = cls(**known)
         try:
             check_parameters(estimator.get_params(deep=False))

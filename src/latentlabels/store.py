@@ -11,12 +11,11 @@ it describes is held against the tensors that are there before memory is taken f
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -27,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from latentlabels.architecture import Architecture, build_member, build_network
+from latentlabels.architecture import Architecture
 from latentlabels.data.labels import Form, LabelSpace
 from latentlabels.description import (
     MOST_BYTES,
@@ -40,15 +39,10 @@ from latentlabels.description import (
     space_of,
 )
 from latentlabels.errors import BackboneError, LatentLabelsError, ModelFolderError
-from latentlabels.model.pairwise import PairwiseCRF
-from latentlabels.model.posterior import Auxiliary
-from latentlabels.network.encoders import CUSTOM, Encoder, EncoderSpec, build_encoder
-from latentlabels.network.potentials import PotentialNetwork
-from latentlabels.robust_model import Committee, RobustModel, Teacher
+from latentlabels.rebuilding import located, rebuild, require_finite
+from latentlabels.robust_model import RobustModel
 
 WEIGHTS, DESCRIPTION, VOCABULARY = "model.safetensors", "model.json", "vocabulary.json"
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -93,7 +87,7 @@ def save_model(stored: StoredModel, folder: Path) -> None:
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         tensors = _apart(stored.model.state_dict())
-        _require_finite(tensors)
+        require_finite(tensors)
         save_file(tensors, temporary / WEIGHTS)
         description = Description(
             schema=SCHEMA,
@@ -156,7 +150,18 @@ def load_model(
             torch.random.fork_rng(devices=[]),
             safe_open(folder / WEIGHTS, framework="pt") as tensors,
         ):
-            return _restore(description, tensors, backbone, weights)
+            architecture = located(description.architecture, backbone, weights)
+            module = backbone if isinstance(backbone, nn.Module) else None
+            return StoredModel(
+                rebuild(description, architecture, tensors, module),
+                architecture,
+                space_of(description.clean),
+                space_of(description.noisy),
+                description.clean_forms,
+                description.settings,
+                description.provenance,
+                description.feature_names,
+            )
     except (ModelFolderError, BackboneError):
         raise
     except (ValueError, TypeError, RuntimeError, SafetensorError) as error:
@@ -217,191 +222,3 @@ def _require_names(description: Description, vocabulary: Any) -> None:
         names = list(space_of(getattr(description, side)).names)
         if not isinstance(vocabulary, dict) or vocabulary.get(side) != names:
             raise LatentLabelsError(f"{VOCABULARY} has other {side} names than {DESCRIPTION}")
-
-
-def _require_finite(tensors: Mapping[str, Tensor]) -> None:
-    wrong = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-    if wrong:
-        raise LatentLabelsError(f"a weight is NaN or infinite, in {wrong[0]}")
-
-
-def _require_shapes(wanted: Shapes, found: Shapes) -> None:
-    """Check that tensors are there, and of the shapes that the description gives them."""
-    for name, shape in wanted.items():
-        if name not in found:
-            raise LatentLabelsError(f"{WEIGHTS} has no tensor {name!r}")
-        if found[name] != shape:
-            raise LatentLabelsError(
-                f"the tensor {name!r} is of shape {found[name]}, and {DESCRIPTION} makes it {shape}"
-            )
-
-
-def _restore(
-    description: Description,
-    file: Any,
-    backbone: nn.Module | str | Path | None,
-    weights: str | Path | None,
-) -> StoredModel:
-    architecture = _located(description.architecture, backbone, weights)
-    clean, noisy = space_of(description.clean), space_of(description.noisy)
-    found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    model = _untrained(
-        description,
-        architecture,
-        clean,
-        noisy,
-        found,
-        backbone if isinstance(backbone, nn.Module) else None,
-    )
-    wanted = model.state_dict()
-    _require_shapes({name: tuple(tensor.shape) for name, tensor in wanted.items()}, found)
-    if len(found) > len(wanted):
-        raise LatentLabelsError(f"{WEIGHTS} has a tensor too many: {min(found.keys() - wanted)!r}")
-    # Copied, for the file may change.
-    tensors = {name: file.get_tensor(name).clone() for name in wanted}
-    for name, tensor in tensors.items():
-        if tensor.dtype != wanted[name].dtype:
-            raise LatentLabelsError(
-                f"the tensor {name!r} is of type {tensor.dtype}, not {wanted[name].dtype}"
-            )
-    _require_finite(tensors)
-    model.load_state_dict(tensors, assign=True)
-    model.eval()
-    return StoredModel(
-        model,
-        architecture,
-        clean,
-        noisy,
-        description.clean_forms,
-        description.settings,
-        description.provenance,
-        description.feature_names,
-    )
-
-
-def _untrained(
-    description: Description,
-    architecture: Architecture,
-    clean: LabelSpace,
-    noisy: LabelSpace,
-    found: Shapes,
-    module: nn.Module | None,
-) -> RobustModel:
-    """A model of the described shape, most of it without memory, on torch's "meta" device.
-
-    Args:
-        description: what to build.
-        architecture: its shape, with the encoder's files where they are.
-        clean: the clean labels' space.
-        noisy: the noisy labels' space.
-        found: the tensors that there are.
-        module: the caller's own backbone.
-
-    Raises:
-        LatentLabelsError: what takes memory does not fit the tensors that there are.
-    """
-    noisy_units, clean_units = noisy.units, clean.units
-    teachers, students = (
-        [f"{committee}.networks.{member}" for member in range(members)]
-        for committee, members in (
-            ("teacher", architecture.teachers),
-            ("students", architecture.students),
-        )
-    )
-    latent = clean_units.size + architecture.auxiliary_hidden
-    bias, weight = (latent,), (latent, noisy_units.size)
-    # Before a module of the caller's is copied for each network, and the auxiliary is made.
-    columns = {
-        f"{network}.backbone.0.mean": (architecture.inputs,)
-        for network in ("network", *teachers, *students)
-    }
-    _require_shapes({**columns, "auxiliary.bias": bias, "auxiliary.weight": weight}, found)
-    encoder = _trained_encoder(architecture, module, found)
-
-    def committee(members: list[str]) -> list[PotentialNetwork]:
-        return [build_member(architecture, clean_units.size, module) for _ in members]
-
-    with torch.device("cpu" if architecture.own_backbone else "meta"):
-        network = build_network(architecture, clean_units.size, noisy_units.size, encoder, module)
-        teacher = Teacher(committee(teachers), clean_units.size) if teachers else None
-        learnt = Committee(committee(students), clean_units.size) if students else None
-    with torch.device("meta"):
-        crf = PairwiseCRF(
-            noisy_units, clean_units, architecture.hidden, pairwise=architecture.pairwise
-        )
-    return RobustModel(
-        network,
-        crf,
-        Auxiliary(
-            noisy_units,
-            clean_units,
-            torch.zeros(bias),
-            torch.zeros(weight),
-            kind=architecture.auxiliary_kind,
-        ),
-        alpha=description.alpha,
-        teacher=teacher,
-        students=learnt,
-        prediction=description.prediction,
-        seed=description.seed,
-    )
-
-
-def _trained_encoder(
-    architecture: Architecture, module: nn.Module | None, found: Shapes
-) -> Encoder | None:
-    """The encoder that was trained with the model, if there is one."""
-    if architecture.encoder is None or architecture.tune != "all":
-        return None
-    # Its weights are among the model's tensors.
-    bare = replace(architecture.encoder, pretrained=False, weights=None)
-    if bare.kind == "image" and bare.name != CUSTOM:
-        with torch.device("meta"):
-            sketch = build_encoder(bare)
-        shapes = {name: tuple(tensor.shape) for name, tensor in sketch.state_dict().items()}
-        _require_shapes({f"network.encoder.{name}": shapes[name] for name in shapes}, found)
-    encoder = build_encoder(bare, copy.deepcopy(module))
-    if encoder.features != architecture.inputs:
-        raise LatentLabelsError(
-            f"the encoder gives {encoder.features} features, not {architecture.inputs}"
-        )
-    return encoder
-
-
-def _located(
-    architecture: Architecture,
-    backbone: nn.Module | str | Path | None,
-    weights: str | Path | None,
-) -> Architecture:
-    """The architecture with its encoder's files where the caller says that they are.
-
-    Raises:
-        BackboneError: the folder names files or another publisher's model, which may be a
-            stranger's choice, and the caller does not.
-    """
-    spec = architecture.encoder
-    named = isinstance(backbone, str | Path)
-    if spec is None:
-        if named or weights is not None:
-            raise BackboneError(
-                "The model takes vectors, and a backbone or weights by name came with it. Leave "
-                "them out."
-            )
-        return architecture
-    if not (named or spec.is_public):
-        raise BackboneError(_refused(spec, "backbone", spec.name))
-    if spec.weights is not None and weights is None and architecture.tune == "head":
-        raise BackboneError(_refused(spec, "weights", spec.weights))
-    if named:
-        spec = replace(spec, name=str(backbone))
-    if weights is not None:
-        spec = replace(spec, weights=str(weights))
-    return replace(architecture, encoder=spec)
-
-
-def _refused(spec: EncoderSpec, argument: str, name: str) -> str:
-    return (
-        f"The model was fitted on the {spec.kind} {argument} {shorten(repr(name), 200)}, which is "
-        "not followed on a file's word: it leads out of the model's folder. Where you trust it, "
-        f"name it yourself, or where it is now: {argument}=..., --{argument} on the command line."
-    )
