@@ -333,7 +333,7 @@ NAN[3, 1], INFINITY[3, 1] = np.nan, np.inf
         ({"hidden_layers": 8}, {}, "hidden_layers is a tuple of whole numbers above zero"),
         ({"alpha_start": np.inf}, {}, "alpha falls from start to end"),
         ({"alpha_start": 0.0, "alpha_end": 0.1}, {}, "alpha falls from start to end"),
-        ({"chains": 0}, {}, "at least one chain"),
+        ({"chains": 0}, {}, "chains is a number from 1 upwards, got 0"),
     ],
 )
 def test_what_cannot_be_fitted_is_told_in_a_sentence(

@@ -42,7 +42,7 @@ from latentlabels.errors import (
     ModelFolderError,
 )
 from latentlabels.network import embedding
-from latentlabels.network.encoders import Encoder
+from latentlabels.network.encoders import Encoder, build_encoder
 from latentlabels.training.rows import Draw, MixedBatches
 
 PICTURES = pictures()
@@ -639,16 +639,18 @@ def test_a_timm_model_with_weights_of_a_file(tune: str, tmp_path: Path) -> None:
     model = fitted(**settings)
     model.save(tmp_path / "model")
     wanted = model.predict_proba(PICTURES.x)
-    back = RobustClassifier.load(tmp_path / "model")
+    back = RobustClassifier.load(tmp_path / "model", weights=weights)
     np.testing.assert_array_equal(back.predict_proba(PICTURES.x), wanted)
     changed = {name: value + 1 for name, value in made.state_dict().items()}
     save_file(changed, weights)
     if tune == "head":
-        with pytest.raises(BackboneError, match="others now"):
+        with pytest.raises(BackboneError, match=r"name it yourself, .*: weights=\.\.\., --weights"):
             RobustClassifier.load(tmp_path / "model")
+        with pytest.raises(BackboneError, match="others now"):
+            RobustClassifier.load(tmp_path / "model", weights=weights)
         weights.unlink()
         with pytest.raises(BackboneError, match="There is no weights file"):
-            RobustClassifier.load(tmp_path / "model")
+            RobustClassifier.load(tmp_path / "model", weights=weights)
         save_file(made.state_dict(), tmp_path / "moved.safetensors")
         moved = RobustClassifier.load(tmp_path / "model", weights=tmp_path / "moved.safetensors")
         np.testing.assert_array_equal(moved.predict_proba(PICTURES.x), wanted)
@@ -695,6 +697,75 @@ def test_a_tampered_encoder_is_refused(
     with pytest.raises((ModelFolderError, BackboneError)) as caught:
         RobustClassifier.load(tmp_path / "model", backbone=Eye())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("tune", ["head", "all"])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("image", "hf-hub:nobody/model"),
+        ("image", "hf_hub:nobody/model"),
+        ("image", "local-dir:/tmp/model"),
+        ("image", "../model"),
+        ("image", "/tmp/model"),
+        ("text", "nobody/model"),
+        ("text", "../sentence-transformers/model"),
+        ("text", "sentence-transformers/../model"),
+        ("text", "/tmp/model"),
+        ("text", "C:\\model"),
+        ("text", "tests"),
+        ("text", ".."),
+    ],
+)
+def test_a_stranger_names_no_files_and_nobody_elses_models(
+    tune: str,
+    kind: str,
+    name: str,
+    tmp_path: Path,
+    made: dict[str, RobustClassifier],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def builds(*_: Any) -> None:
+        raise AssertionError("the name was followed")
+
+    (tmp_path / "tests").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for place in ("latentlabels.rebuilding.build_encoder", "latentlabels.inputs.build_encoder"):
+        monkeypatch.setattr(place, builds)
+    made[tune].save(tmp_path / "model")
+    path = tmp_path / "model" / "model.json"
+    description = json.loads(path.read_text())
+    description["settings"]["input_kind"] = kind
+    description["architecture"]["encoder"].update(kind=kind, name=name)
+    path.write_text(json.dumps(description))
+    with pytest.raises(BackboneError, match="not followed on a file's word") as caught:
+        RobustClassifier.load(tmp_path / "model")
+    assert repr(name) in str(caught.value)
+    # Who loads it may name anything.
+    with pytest.raises(AssertionError, match="the name was followed"):
+        RobustClassifier.load(tmp_path / "model", backbone=name)
+
+
+def test_a_large_backbone_that_the_file_does_not_have_is_not_built(
+    tmp_path: Path, made: dict[str, RobustClassifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made["all"].save(tmp_path / "model")
+    path = tmp_path / "model" / "model.json"
+    description = json.loads(path.read_text())
+    description["architecture"]["encoder"].update(name="vit_base_patch16_224", size=224)
+    path.write_text(json.dumps(description))
+    built: list[torch.device] = []
+    build = build_encoder
+
+    def noted(*args: Any) -> Encoder:
+        encoder = build(*args)
+        built.append(encoder.device)
+        return encoder
+
+    monkeypatch.setattr("latentlabels.rebuilding.build_encoder", noted)
+    with pytest.raises(ModelFolderError, match=r"there is no tensor 'network.encoder.module"):
+        RobustClassifier.load(tmp_path / "model")
+    assert built == [torch.device("meta")]
 
 
 @pytest.fixture(scope="module")
@@ -757,7 +828,7 @@ class TestTexts:
         new = ["one red rose", "green grass", "the sky is blue"]
         assert model.predict(new).tolist() == ["red", "green", "blue"]
         model.save(tmp_path / "model")
-        back = RobustClassifier.load(tmp_path / "model")
+        back = RobustClassifier.load(tmp_path / "model", backbone=folder)
         np.testing.assert_array_equal(back.predict_proba(new), model.predict_proba(new))
 
     def test_texts_end_to_end(self, folder: str, tmp_path: Path) -> None:
@@ -766,26 +837,25 @@ class TestTexts:
         untuned = next(iter(encoder_of(self.fitted(folder)).parameters()))
         assert not torch.equal(first, untuned)
         model.save(tmp_path / "model")
-        back = RobustClassifier.load(tmp_path / "model")
+        back = RobustClassifier.load(tmp_path / "model", backbone=folder)
         new = self.cells(3)
         np.testing.assert_array_equal(back.predict_proba(new), model.predict_proba(new))
 
     @pytest.mark.parametrize("tune", ["head", "all"])
-    def test_a_folder_that_has_been_moved(self, tune: str, folder: str, tmp_path: Path) -> None:
+    def test_a_folder_is_named_by_who_loads(self, tune: str, folder: str, tmp_path: Path) -> None:
         (tmp_path / "here").symlink_to(folder)
         model = self.fitted(tmp_path / "here", tune=tune)
         model.save(tmp_path / "model")
+        with pytest.raises(BackboneError, match=r"name it yourself.*backbone=\.\.\., --backbone"):
+            RobustClassifier.load(tmp_path / "model")
         (tmp_path / "here").rename(tmp_path / "there")
         with pytest.raises(BackboneError, match=r"cannot be had.*backbone="):
-            RobustClassifier.load(tmp_path / "model")
+            RobustClassifier.load(tmp_path / "model", backbone=tmp_path / "here")
         back = RobustClassifier.load(tmp_path / "model", backbone=tmp_path / "there")
         new = self.cells(3)
         np.testing.assert_array_equal(back.predict_proba(new), model.predict_proba(new))
         back.save(tmp_path / "again")
-        RobustClassifier.load(tmp_path / "again")
-        fitted().save(tmp_path / "images")
-        with pytest.raises(BackboneError, match="A folder is given for texts"):
-            RobustClassifier.load(tmp_path / "images", backbone="there")
+        RobustClassifier.load(tmp_path / "again", backbone=tmp_path / "there")
 
     def test_cells_without_a_text(self, folder: str) -> None:
         cells = self.cells()

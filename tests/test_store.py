@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.small_tables import QUICK, SmallTable, names_of, table_of_classes, table_of_tags
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from latentlabels import Auxiliary, Bernoulli, RobustClassifier, store
+from latentlabels.description import MOST_BYTES
 from latentlabels.errors import ModelFolderError
 
 FILES = {"model.safetensors", "model.json", "vocabulary.json"}
@@ -141,7 +144,7 @@ def test_settings_and_provenance_come_back(tmp_path: Path) -> None:
     made = fitted(alpha_end=0.3, random_state=7)
     made.save(tmp_path / "model", provenance={"table": "films.csv", "rows": 60})
     back = RobustClassifier.load(tmp_path / "model")
-    assert back.provenance_ == {"table": "films.csv", "rows": 60}
+    assert back.provenance_ == {**made.provenance_, "table": "films.csv", "rows": 60}
     wanted = made.get_params()
     found = back.get_params()
     found["hidden_layers"] = tuple(found["hidden_layers"])
@@ -151,13 +154,48 @@ def test_settings_and_provenance_come_back(tmp_path: Path) -> None:
     assert RobustClassifier.load(tmp_path / "again").provenance_ == back.provenance_
 
 
+def test_every_fit_says_when_and_with_what() -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    told = fitted(random_state=7).provenance_
+    assert before <= datetime.fromisoformat(told["date"]) <= datetime.now(UTC)
+    assert told["seed"] == 7
+    assert told["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert set(told["versions"]) == {"python", "latentlabels", "lightning", "numpy", "torch"}
+    drawn = fitted(random_state=np.random.RandomState(3))
+    assert drawn.provenance_["seed"] == drawn.model_.seed
+
+
 def test_settings_come_back_as_far_as_json_can_hold_them(tmp_path: Path) -> None:
     auxiliary = Auxiliary(Bernoulli(3), Bernoulli(3), torch.zeros(3), torch.eye(3))
-    made = fitted("indicator", auxiliary=auxiliary, checkpoints=tmp_path / "checkpoints")
+    made = fitted("indicator", auxiliary=auxiliary)
     made.save(tmp_path / "model")
     back = RobustClassifier.load(tmp_path / "model")
-    assert (back.auxiliary, back.checkpoints) == ("auto", str(tmp_path / "checkpoints"))
+    assert back.auxiliary == "auto"
     np.testing.assert_array_equal(back.predict_proba(TAGS.x), made.predict_proba(TAGS.x))
+
+
+def test_what_belongs_to_a_machine_is_no_part_of_a_model(tmp_path: Path) -> None:
+    """A stranger's model does not say where files go here, or how many processes are started."""
+    places: dict[str, Any] = {
+        name: str(tmp_path / name) for name in ("cache", "chain_file", "checkpoints")
+    }
+    machine = {**places, "resume": True, "workers": 2}
+    fitted(**machine).save(tmp_path / "model")
+    settings = json.loads((tmp_path / "model" / "model.json").read_text())["settings"]
+    assert not set(machine) & set(settings)
+    for name, value in machine.items():
+        edited(**{f"settings__{name}": value})(tmp_path / "model")
+    back = RobustClassifier.load(tmp_path / "model")
+    assert back.cache is back.chain_file is back.checkpoints is None
+    assert (back.resume, back.workers) == (False, 0)
+
+
+def test_a_model_without_a_sampler_is_read(folder: Path, model: RobustClassifier) -> None:
+    """The version before the sampler could be chosen wrote none down."""
+    edited(prediction__sampler=None, settings__sampler=None)(folder)
+    back = RobustClassifier.load(folder)
+    assert back.model_.prediction.sampler == "auto"
+    np.testing.assert_array_equal(back.predict_proba(TAGS.x), model.predict_proba(TAGS.x))
 
 
 def test_a_loaded_model_may_be_fitted_anew(folder: Path) -> None:
@@ -201,50 +239,154 @@ def overwritten(name: str, content: bytes) -> Callable[[Path], Any]:
     return lambda folder: (folder / name).write_bytes(content)
 
 
+def linked(name: str) -> Callable[[Path], Any]:
+    """A file of the folder somewhere else, and a link in its place."""
+
+    def edit(folder: Path) -> None:
+        (folder / name).rename(folder.parent / "outside")
+        (folder / name).symlink_to(folder.parent / "outside")
+
+    return edit
+
+
+def cut(name: str, kept: float) -> Callable[[Path], Any]:
+    def edit(folder: Path) -> None:
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: int(kept * len(content))])
+
+    return edit
+
+
+COLUMN = {"column": "", "exclusive": False}
 DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no folder": (shutil.rmtree, "has no model.safetensors"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "has no model.safetensors"),
     "no description": (lambda f: (f / "model.json").unlink(), "has no model.json"),
     "no vocabulary": (lambda f: (f / "vocabulary.json").unlink(), "has no vocabulary.json"),
-    "another schema": (edited(schema=2), "is of schema 2, this version reads 3"),
+    "a link to the weights": (linked("model.safetensors"), "model.safetensors is a link"),
+    "a link to the description": (linked("model.json"), "model.json is a link"),
+    "a link to the vocabulary": (linked("vocabulary.json"), "vocabulary.json is a link"),
+    "an older schema": (edited(schema=2), "schema 2, this version reads 3. Fit the model anew, or"),
+    "a newer schema": (
+        edited(schema=4, architecture={}),
+        "schema 4, this version reads 3. Install a newer latentlabels",
+    ),
     "no schema": (edited(schema=None), "is of schema None"),
-    "half a JSON": (overwritten("model.json", b'{"schema": 1,'), "JSONDecodeError"),
-    "JSON of another shape": (overwritten("model.json", b"[1]"), "damaged"),
-    "no text": (overwritten("model.json", b"\xff\xfe\x00"), "UnicodeDecodeError"),
+    "a schema that is none": (edited(schema="3"), "is of schema '3'"),
+    "half a JSON": (overwritten("model.json", b'{"schema": 1,'), "no JSON .EOF"),
+    "JSON of another shape": (overwritten("model.json", b"[1]"), "is of schema None"),
+    "no text": (overwritten("model.json", b"\xff\xfe\x00"), "no JSON"),
+    "JSON within JSON without end": (overwritten("model.json", b"[" * 10**6), "recursion limit"),
+    "a vocabulary too large": (
+        overwritten("vocabulary.json", b" " * (MOST_BYTES + 1)),
+        "vocabulary.json is larger than the 16,777,216 bytes",
+    ),
+    "a vocabulary of another shape": (overwritten("vocabulary.json", b"[]"), "other clean names"),
+    "NaN": (edited(alpha=float("nan")), "no JSON"),
+    "a number beyond all": (
+        lambda f: (
+            edited(settings__epochs="1e999")(f)
+            or (f / "model.json").write_text(
+                (f / "model.json").read_text().replace('"1e999"', "1e999")
+            )
+        ),
+        "no JSON .Out of range",
+    ),
     "no safetensors": (overwritten("model.safetensors", b"PK\x03\x04 a pickle"), "Safetensor"),
     "no bytes": (overwritten("model.safetensors", b""), "SafetensorError"),
-    "a missing entry": (edited(alpha=None), "KeyError: 'alpha'"),
-    "no provenance": (edited(provenance=None), "KeyError: 'provenance'"),
-    "other inputs": (edited(architecture__inputs=4), "damaged: RuntimeError"),
-    "other layers": (edited(architecture__hidden_layers=[9]), "damaged: RuntimeError"),
-    "more hidden units": (edited(architecture__hidden=2), "damaged: RuntimeError"),
-    "negative inputs": (edited(architecture__inputs=-4), "damaged: RuntimeError"),
+    "half the weights": (cut("model.safetensors", 0.5), "SafetensorError"),
+    "a missing entry": (edited(alpha=None), "alpha: Field required"),
+    "no provenance": (edited(provenance=None), "provenance: Field required"),
+    "other inputs": (
+        edited(architecture__inputs=4),
+        r"'network.backbone.0.mean' is of shape \(3,\), and \(4,\) is described",
+    ),
+    "other layers": (
+        edited(architecture__hidden_layers=[9]),
+        r"'network.backbone.1.weight' is of shape \(8, 3\), and \(9, 3\) is described",
+    ),
+    "more layers": (
+        edited(architecture__hidden_layers=[8, 8]),
+        "there is no tensor 'network.backbone.4.weight'",
+    ),
+    "more hidden units": (
+        edited(architecture__hidden=2),
+        r"'crf.hidden_bias' is of shape \(0,\), and \(2,\) is described",
+    ),
+    "hidden units of the auxiliary's alone": (
+        edited(architecture__auxiliary_hidden=2),
+        "'auxiliary.bias' is of shape",
+    ),
+    "a noisy link that is not there": (
+        edited(architecture__noisy_link=True),
+        "there is no tensor 'network.noisy.weight'",
+    ),
+    "teachers that are not there": (
+        edited(architecture__teachers=2),
+        "there is no tensor 'teacher.networks.0",
+    ),
+    "negative inputs": (edited(architecture__inputs=-4), "architecture.inputs: Input should be gr"),
+    "a thousand teachers": (
+        edited(architecture__teachers=1000),
+        "architecture.teachers: Input should be less than or equal to 100, got 1000",
+    ),
+    "inputs as a text": (
+        edited(architecture__inputs="3"),
+        "architecture.inputs: Input should be a valid integer, got '3'",
+    ),
+    "a truth that is a number": (edited(architecture__pairwise=1), "architecture.pairwise"),
+    "an unknown precision": (edited(architecture__precision="float8"), "architecture.precision"),
+    "tuned without a backbone": (edited(architecture__tune="all"), "tune='all' has an encoder"),
     "settings of another version": (edited(settings={"colour": "red"}), "does not know: .'colour'"),
-    "settings that are none": (edited(settings=[1]), "settings is no object"),
-    "provenance that is none": (edited(provenance=[1]), "provenance is no object"),
-    "no number": (edited(alpha=-1.0), "alpha or seed is out of range"),
-    "an unknown entry": (edited(architecture__colour="red"), "damaged: TypeError"),
+    "settings that are none": (edited(settings=[1]), "settings: Input should be an object"),
+    "a setting out of range": (edited(settings__teachers=-1), "settings teachers is a whole numb"),
+    "a setting of another type": (edited(settings__epochs="ten"), "settings epochs is a number"),
+    "another kind of input": (edited(settings__input_kind="image"), "settings.input_kind is not"),
+    "a backbone for vectors": (
+        edited(settings__backbone="hf-hub:nobody/model"),
+        "settings.backbone is not that of the architecture",
+    ),
+    "provenance that is none": (edited(provenance=[1]), "provenance: Input should be an object"),
+    "no number": (edited(alpha=-1.0), "alpha: Input should be greater than or equal to 0"),
+    "a seed too large": (edited(seed=2**32), "seed: Input should be less than"),
+    "an unknown entry": (edited(architecture__colour="red"), "architecture.colour: Unexpected"),
     "fewer labels": (
-        edited(clean=[{"column": "", "exclusive": False, "names": ["x"]}]),
+        edited(clean=[{**COLUMN, "names": ["x"]}]),
         "vocabulary.json has other clean names than model.json",
     ),
     "a label twice": (
-        edited(clean=[{"column": "", "exclusive": False, "names": ["x", "x", "y"]}]),
-        "'x' stands in it twice",
+        edited(clean=[{**COLUMN, "names": ["x", "x", "y"]}]),
+        "clean.0: A vocabulary names each label once, 'x' stands in it twice",
     ),
-    "a number that is none": (edited(alpha="much"), "damaged: ValueError"),
-    "no chains": (edited(prediction__chains=0), "damaged: ValueError"),
+    "a label that is none": (
+        edited(clean=[{**COLUMN, "names": ["x", ["y"], "z"]}]),
+        "clean.0.names.1: A label's name is a text or a number, got .'y'.",
+    ),
+    "a column twice": (
+        edited(clean=[{**COLUMN, "names": ["x"]}] * 2, clean_forms=["names"] * 2),
+        "clean has two columns of the same name",
+    ),
+    "no column": (edited(noisy=[]), "noisy: Tuple should have at least 1 item"),
+    "forms of other columns": (edited(clean_forms=["classes"]), "clean_forms are not those"),
+    "feature names of other inputs": (edited(feature_names=["a"]), "feature_names are 1"),
+    "a number that is none": (edited(alpha="much"), "alpha: Input should be a valid number"),
+    "no chains": (edited(prediction__chains=0), "prediction: Gibbs sampling needs at least one"),
+    "chains without end": (edited(prediction__chains=10**9), "chains and sweeps are 10000 at most"),
     "a missing tensor": (
         reweighted(lambda tensors: tensors.pop("crf.clean_bias")),
-        "damaged: RuntimeError",
+        "there is no tensor 'crf.clean_bias'",
     ),
     "a tensor too many": (
         reweighted(lambda tensors: tensors.update(extra=torch.zeros(1))),
-        "damaged: RuntimeError",
+        "a tensor too many: 'extra'",
     ),
     "a tensor of another shape": (
         reweighted(lambda tensors: tensors.update({"crf.clean_bias": torch.zeros(7)})),
-        "damaged: RuntimeError",
+        "'crf.clean_bias' is of shape",
+    ),
+    "a tensor of another type": (
+        reweighted(lambda tensors: tensors.update({"crf.clean_bias": torch.zeros(3).half()})),
+        "'crf.clean_bias' is of type torch.float16, not torch.float32",
     ),
     "a weight that is NaN": (
         reweighted(lambda tensors: tensors["crf.clean_noisy"][1, 1].fill_(torch.nan)),
@@ -266,6 +408,72 @@ def test_a_damaged_folder_is_one_error(
         RobustClassifier.load(folder)
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+HUGE = 1 << 24
+
+
+class LargestTensor(TorchDispatchMode):
+    """Sees how many numbers the largest tensor in memory has that is made meanwhile."""
+
+    numbers = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.device.type != "meta":
+            self.numbers = max(self.numbers, result.numel())
+        return result
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"architecture__inputs": HUGE},
+        {"architecture__hidden_layers": [HUGE] * 100},
+        {"architecture__hidden": HUGE},
+        {"architecture__hidden": HUGE, "architecture__auxiliary_hidden": HUGE},
+        {"architecture__teachers": 100, "architecture__students": 100},
+    ],
+    ids=lambda sizes: " ".join(sizes),
+)
+def test_a_shape_that_the_file_does_not_have_takes_no_memory(
+    sizes: dict[str, Any], folder: Path
+) -> None:
+    """A file of kilobytes may claim a model of petabytes."""
+    edited(**sizes)(folder)
+    made = LargestTensor()
+    with made, pytest.raises(ModelFolderError, match=r"no tensor|is of shape"):
+        RobustClassifier.load(folder)
+    assert made.numbers < 1000
+
+
+def test_a_header_that_claims_more_than_the_file_holds(folder: Path) -> None:
+    content = (folder / "model.safetensors").read_bytes()
+    for claim in (len(content), 1 << 40, (1 << 64) - 1):
+        (folder / "model.safetensors").write_bytes(claim.to_bytes(8, "little") + content[8:])
+        with pytest.raises(ModelFolderError, match="SafetensorError"):
+            RobustClassifier.load(folder)
+
+
+def test_what_could_not_be_read_again_is_not_written(
+    model: RobustClassifier, tmp_path: Path
+) -> None:
+    deep: list[Any] = []
+    for _ in range(300):
+        deep = [deep]
+    for provenance in ({"long": "x" * MOST_BYTES}, {"deep": deep}):
+        with pytest.raises(ModelFolderError, match=r"model.json is (larger|damaged)"):
+            model.save(tmp_path / "model", provenance=provenance)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loaded_model_does_not_hang_on_its_file(folder: Path, model: RobustClassifier) -> None:
+    back = RobustClassifier.load(folder)
+    for path in folder.iterdir():
+        path.write_bytes(b"")
+    np.testing.assert_array_equal(back.predict_proba(TAGS.x), model.predict_proba(TAGS.x))
 
 
 def test_an_older_model_is_replaced(folder: Path) -> None:
@@ -297,7 +505,8 @@ def test_what_is_no_model_is_not_overwritten(
 
 def test_folders_above_are_made(model: RobustClassifier, tmp_path: Path) -> None:
     model.save(str(tmp_path / "runs" / "first" / "model"))
-    assert RobustClassifier.load(str(tmp_path / "runs" / "first" / "model")).provenance_ == {}
+    back = RobustClassifier.load(str(tmp_path / "runs" / "first" / "model"))
+    assert back.provenance_ == model.provenance_
 
 
 @pytest.mark.parametrize("what", ["weights", "text", "interrupt", "provenance"])

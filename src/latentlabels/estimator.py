@@ -15,10 +15,12 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 from torch import Tensor, nn
 
 from latentlabels import processes
+from latentlabels import provenance as origin
+from latentlabels.architecture import Tune
 from latentlabels.cleaning import CleanedLabels, clean_labels
 from latentlabels.data.labels import Column, Name, encode, present
 from latentlabels.data.spelling import Spelling
-from latentlabels.errors import InputError, LabelError, ModelFolderError
+from latentlabels.errors import InputError, LabelError, LatentLabelsError, ModelFolderError
 from latentlabels.evaluation.metrics import score
 from latentlabels.fitting import ModelSettings, fit_model, is_taught
 from latentlabels.inputs import EncodedInputs, Usable, new_encoder, same_encoder, usable_vectors
@@ -38,7 +40,7 @@ from latentlabels.preparation import (
     require_widths,
     verified_rows,
 )
-from latentlabels.store import StoredModel, Tune, as_json, load_model, save_model
+from latentlabels.store import StoredModel, as_json, load_model, save_model
 from latentlabels.training.launching import Machines, launch
 from latentlabels.training.settings import TrainingSettings
 
@@ -52,6 +54,10 @@ FEATURE_DROPOUT: Final = 0.5
 # On features that are worth something a few rows teach much; on pixels they teach little.
 TEACHERS: Final = 4
 STUDENTS: Final = 4
+OF_A_MACHINE: Final = frozenset(
+    {"cache", "chain_file", "checkpoints", "devices", "nodes", "resume", "strategy", "workers"}
+)
+"""Arguments that say where to write and how many processes to start; no part of a saved model."""
 
 
 class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -160,7 +166,9 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model_: the trained `RobustModel`.
         history_: what happened in training; not kept by `save`.
         auxiliary_choice_: which auxiliary was taken, and how well each did; not kept by `save`.
-        provenance_: for a loaded model, what its maker wrote about it.
+        provenance_: where the model came from: date (UTC), seed and versions of its fit; of a model
+            that the command line fitted also its table's name, SHA-256, rows and columns, and the
+            command; and whatever was passed to `save`.
 
     Source: Vahdat (2017).
     """
@@ -359,6 +367,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.skipped_ = given.bad
         self._architecture = fitted.architecture
         self._clean_forms = tuple(column.form for column in clean_columns.values())
+        told = self.random_state
+        self.provenance_ = origin.of_fit(int(told) if isinstance(told, int | np.integer) else seed)
         return self
 
     def usable(self, X: Any) -> Usable:
@@ -471,17 +481,24 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         An `Auxiliary`, a random state or a module among the arguments is not written down as such:
         the loaded estimator has the default in its place, and the fitted auxiliary in its model.
-        Neither is a backbone that was not tuned: it is known by its name and its fingerprint.
+        Neither is a backbone that was not tuned: it is known by its name and its fingerprint; nor
+        are `cache`, `chain_file`, `checkpoints`, `resume`, `workers`, `devices`, `nodes` and
+        `strategy`, which belong to a machine.
 
         Args:
             folder: where to; an older model there is replaced.
-            provenance: what to write down about where it came from, as JSON values.
+            provenance: what to write down about where it came from, as JSON values, beside what is
+                in `provenance_`.
+
+        Raises:
+            ModelFolderError: something else is in the place, or the folder could not be read again.
         """
         check_is_fitted(self, "model_")
         settings = {
             name: as_json(value)
             for name, value in self.get_params().items()
-            if not isinstance(value, Auxiliary | np.random.RandomState | nn.Module)
+            if name not in OF_A_MACHINE
+            and not isinstance(value, Auxiliary | np.random.RandomState | nn.Module)
         }
         names = getattr(self, "feature_names_in_", None)
         stored = StoredModel(
@@ -491,7 +508,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.noisy_space_,
             self._clean_forms,
             settings,
-            provenance if provenance is not None else getattr(self, "provenance_", {}),
+            {**self.provenance_, **(provenance or {})},
             None if names is None else tuple(map(str, names)),
         )
         save_model(stored, Path(folder))
@@ -504,18 +521,21 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         backbone: nn.Module | str | Path | None = None,
         weights: str | Path | None = None,
     ) -> Self:
-        """Read a fitted model from its folder.
+        """Read a fitted model from its folder, which may be a stranger's.
+
+        Nothing in the folder can run, and it cannot lead out of itself: of its own it names models
+        that timm or sentence-transformers publish, and no file or other publisher's model.
 
         Args:
             folder: where it is.
-            backbone: the module of one's own that it was fitted with, where there was one; or the
-                folder of its text model, where that has been moved.
-            weights: the file of an image model's weights that it was fitted with, where that has
-                been moved.
+            backbone: what it was fitted on, where that was a module of one's own, a folder, or
+                another publisher's model.
+            weights: the file of its image model's weights, where it was fitted with one and the
+                backbone was not tuned.
 
         Raises:
             ModelFolderError: the folder is incomplete, damaged or of another version.
-            BackboneError: the model needs a backbone that cannot be had.
+            BackboneError: the model needs a backbone that cannot be had, or that has to be named.
         """
         stored = load_model(Path(folder), backbone, weights)
         unknown = set(stored.settings) - set(cls._get_param_names())
@@ -524,7 +544,12 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{folder} has settings this version does not know: {sorted(unknown)}. "
                 "Fit the model anew, or install the version that wrote it."
             )
-        estimator = cls(**stored.settings)
+        known = {name: value for name, value in stored.settings.items() if name not in OF_A_MACHINE}
+        estimator = cls(**known)
+        try:
+            check_parameters(estimator.get_params(deep=False))
+        except LatentLabelsError as error:
+            raise ModelFolderError(f"{folder} is damaged: in its settings {error}") from error
         if backbone is not None:
             estimator.backbone = backbone
         if weights is not None:

@@ -11,6 +11,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from latentlabels import processes
+from latentlabels.architecture import Architecture, Tune, build_member, build_network
 from latentlabels.auxiliary.choice import KINDS, AuxiliaryChoice, fit_auxiliary
 from latentlabels.auxiliary.pairs import Pairs
 from latentlabels.auxiliary.transition import given_transition, symmetric_transition
@@ -24,7 +25,6 @@ from latentlabels.network.encoders import Encoder, faster_dtype
 from latentlabels.network.examples import Vectors
 from latentlabels.network.potentials import PotentialNetwork
 from latentlabels.robust_model import Committee, RobustModel, Teacher
-from latentlabels.store import Architecture, Tune, build_member, build_network
 from latentlabels.training.fit import own_randomness, train
 from latentlabels.training.position import History
 from latentlabels.training.rows import Rows

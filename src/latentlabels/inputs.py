@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from latentlabels import processes
+from latentlabels.architecture import Architecture
 from latentlabels.data.arrow_cells import ArrowCells, row_of
 from latentlabels.errors import BackboneError, InputError
 from latentlabels.network.embedding import Embedded, check, embed
 from latentlabels.network.embedding_cache import EmbeddingCache, default_cache_folder
 from latentlabels.network.encoders import CUSTOM, Encoder, EncoderSpec, build_encoder
 from latentlabels.network.examples import EncoderInputs, Examples, Vectors
-from latentlabels.store import Architecture
 
 DEFAULTS: Final = {
     "image": "tf_efficientnet_lite0.in1k",
@@ -252,6 +252,11 @@ def same_encoder(architecture: Architecture, backbone: nn.Module | None) -> Enco
         raise BackboneError(
             f"The model was fitted on features of {architecture.encoder.name}, whose weights or "
             "transform are others now. Give back the weights of then, or fit the model anew."
+        )
+    if encoder.features != architecture.inputs:
+        raise BackboneError(
+            f"{architecture.encoder.name} gives {encoder.features} features, and the model takes "
+            f"{architecture.inputs}. Copy or fit the model anew."
         )
     return encoder
 

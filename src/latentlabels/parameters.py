@@ -9,9 +9,10 @@ from typing import Any, Final
 import numpy as np
 from torch import nn
 
+from latentlabels.architecture import MOST_LAYERS, MOST_NETWORKS
 from latentlabels.errors import LatentLabelsError
 from latentlabels.model.schedule import SAMPLERS
-from latentlabels.store import MOST_NETWORKS, MOST_SIZE
+from latentlabels.network.encoders import MOST_SIZE
 
 PAPER: Final[Mapping[str, Any]] = {
     "auxiliary": "rbm",
@@ -58,12 +59,17 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         "averaging": (0, 0.999999),
         "encoder_learning_rate": (0, 1e6),
         "validation_fraction": (0, 0.9),
+        "alpha_start": (0, np.inf),
+        "alpha_end": (0, np.inf),
+        "alpha_epochs": (0, np.inf),
+        "chains": (1, np.inf),
+        "sweeps": (1, np.inf),
     }
     for name, (least, most) in ranges.items():
         value = parameters[name]
-        if value is None and name == "input_dropout":
+        if value is None and name in ("input_dropout", "alpha_start", "alpha_end", "alpha_epochs"):
             continue
-        if not least <= value <= most:
+        if not (_is_number(value) and least <= value <= most):
             upper = f" to {most:g}" if np.isfinite(most) else " upwards"
             raise LatentLabelsError(f"{name} is a number from {least:g}{upper}, got {value!r}.")
     whole: dict[str, tuple[int, int]] = {
@@ -81,6 +87,12 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
             raise LatentLabelsError(
                 f"{name} is a whole number from {fewest} to {largest}, got {value!r}."
             )
+    for name in ("pretrained", "augment", "pairwise", "noisy_link", "adaptive_sweeps", "resume"):
+        if not isinstance(parameters[name], bool | np.bool_ | int):
+            raise LatentLabelsError(f"{name} is True or False, got {parameters[name]!r}.")
+    for name in ("weights", "cache", "chain_file", "checkpoints"):
+        if not isinstance(parameters[name], str | Path | None):
+            raise LatentLabelsError(f"{name} is a path, got {parameters[name]!r}.")
     if parameters["tune"] == "all" and parameters["input_kind"] != "vector":
         for name in ("teachers", "students"):
             if parameters[name]:
@@ -127,10 +139,18 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
             "weights and pretrained are for images. For texts pass a model's folder as backbone."
         )
     widths = () if parameters["hidden_layers"] is None else parameters["hidden_layers"]
-    if not isinstance(widths, tuple | list) or any(width < 1 for width in widths):
+    if not isinstance(widths, tuple | list) or not all(
+        _is_number(width) and width >= 1 for width in widths
+    ):
         raise LatentLabelsError(
             f"hidden_layers is a tuple of whole numbers above zero, such as (256,), got {widths!r}."
         )
+    if len(widths) > MOST_LAYERS:
+        raise LatentLabelsError(f"hidden_layers are {MOST_LAYERS} at most, got {len(widths)}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def _is_whole(value: Any) -> bool:

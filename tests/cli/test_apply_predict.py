@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from tests.cli.arguments import ROWS
+from tests.cli.arguments import ROWS, fails
 
 from latentlabels import RobustClassifier
 from latentlabels.cli import main
@@ -148,7 +149,9 @@ def test_a_model_that_does_not_know_its_columns_asks_for_them(
     tmp_path: Path, table: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saved, out = tmp_path / "model", tmp_path / "out"
-    RobustClassifier.load(model).save(saved, provenance={})
+    known = RobustClassifier.load(model)
+    del known.provenance_["columns"]
+    known.save(saved)
     arguments = ["--model", str(saved), "--out", str(out)]
     assert main(["predict", str(table), *arguments]) == 2
     assert "name them with --input" in capsys.readouterr().err
@@ -167,6 +170,38 @@ def test_provenance_that_is_none_is_refused(
     arguments = ["--model", str(saved), "--out", str(tmp_path / "out")]
     assert main(["predict", str(table), *arguments]) == 2
     assert "does not describe the columns of fitting" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["apply", "predict"])
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.json", None, "has no model.json"),
+        ("model.json", b'{"schema": 3', "model.json is damaged: no JSON"),
+        ("model.json", b'{"schema": 4}', "Install a newer latentlabels"),
+        ("model.json", b'{"schema": 3}', "model.json is damaged: alpha: Field required"),
+        ("vocabulary.json", b"\xff\n\x1b[2J", "vocabulary.json is damaged: no JSON"),
+        ("model.safetensors", b"PK\x03\x04", "damaged: SafetensorError"),
+    ],
+)
+def test_a_damaged_model_is_one_line(
+    command: str,
+    name: str,
+    content: bytes | None,
+    message: str,
+    tmp_path: Path,
+    table: Path,
+    model: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    damaged, out = tmp_path / "model", tmp_path / "out"
+    shutil.copytree(model, damaged)
+    (damaged / name).unlink()
+    if content is not None:
+        (damaged / name).write_bytes(content)
+    line = fails(capsys, [command, str(table), "--model", str(damaged), "--out", str(out)])
+    assert message in line
+    assert not out.exists()
 
 
 def test_another_number_of_inputs_is_refused(

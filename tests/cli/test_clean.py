@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,20 @@ def test_the_vocabulary_stands_in_the_model_and_in_the_table(cleaned_run: Path) 
     assert vocabulary == {"clean": CLEAN, "noisy": ["blue", "junk", "kitty", "puppy"]}
     metadata = pa.parquet.read_schema(cleaned_run / "cleaned.parquet").metadata
     assert json.loads(metadata[b"latentlabels.clean"]) == CLEAN
+
+
+def test_the_model_says_where_it_came_from(cleaned_run: Path) -> None:
+    table = cleaned_run.parent / "scenes.parquet"
+    told = RobustClassifier.load(cleaned_run / "model").provenance_
+    assert told["table"] == "scenes.parquet"
+    assert told["sha256"] == hashlib.sha256(table.read_bytes()).hexdigest()
+    assert told["rows"] == ROWS
+    assert told["columns"]["input"] == ["x"]
+    assert told["columns"]["noisy"] == ["tags"]
+    assert told["seed"] == 0
+    assert told["versions"]["latentlabels"] == __version__
+    typed = ["clean", str(table), *COLUMNS, *PROTOCOL, "--out", str(cleaned_run), *SMALL]
+    assert shlex.split(told["command"]) == ["latentlabels", *typed]
 
 
 def test_metrics_say_what_happened(cleaned_run: Path, scenes: pa.Table) -> None:

@@ -220,15 +220,18 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, weights: Path, cache: Path)
 def test_a_model_is_applied_to_new_rows_with_bad_ones(
     tune: str,
     fitted: dict[str, Path],
+    weights: Path,
     tmp_path: Path,
     folder: Path,
     cache: Path,
     capsys: Said,
 ) -> None:
+    own = weights if tune == "head" else None
     new = pa.table({"image": paths(""), "name": labels()["name"], "tag": PICTURES.noisy})
     path = write(new, tmp_path / "new.csv")
     out = tmp_path / "new"
     places = ["--folder", str(folder), "--cache", str(cache), "--workers", "1"]
+    places += [] if own is None else ["--weights", str(own)]
     given = [str(path), "--model", str(fitted[tune]), "--out", str(out), *places]
     for command in ("apply", "predict"):
         line = fails(capsys, [command, *given])
@@ -250,7 +253,7 @@ def test_a_model_is_applied_to_new_rows_with_bad_ones(
             bool(cleaned[row]["proposed"]) == bool(predicted[row]["predicted"]) == (row not in BAD)
         )
         assert (predicted[row]["probabilities"] is None) == (row in BAD)
-    model = RobustClassifier.load(fitted[tune])
+    model = RobustClassifier.load(fitted[tune], weights=own)
     model.set_params(cache=cache)
     good = [row for row in range(ROWS) if row not in BAD]
     np.testing.assert_allclose(
@@ -261,34 +264,35 @@ def test_a_model_is_applied_to_new_rows_with_bad_ones(
 
 
 def test_no_skipped_rows_leave_an_empty_list(
-    fitted: dict[str, Path], tmp_path: Path, cache: Path
+    fitted: dict[str, Path], weights: Path, tmp_path: Path, cache: Path
 ) -> None:
     path = write(pa.table({"image": PICTURES.x[:3], "name": list("abc")}), tmp_path / "t.parquet")
     out = tmp_path / "new"
     asked = ["predict", str(path), "--model", str(fitted["head"]), "--out", str(out)]
+    asked += ["--weights", str(weights)]
     assert main([*asked, "--cache", str(cache), "--on-bad-input", "skip", "--quiet"]) == 0
     assert (out / "skipped.csv").read_text().splitlines() == ['"name","reason"']
 
 
-def test_weights_that_have_been_moved(
+def test_weights_are_named_by_who_uses_the_model(
     fitted: dict[str, Path], weights: Path, tmp_path: Path, cache: Path, capsys: Said
 ) -> None:
     path = write(
         pa.table({"image": PICTURES.x[:3], "tag": PICTURES.noisy[:3]}), tmp_path / "t.parquet"
     )
-    model = tmp_path / "model"
-    model.mkdir()
-    for file in fitted["head"].iterdir():
-        (model / file.name).write_bytes(file.read_bytes())
-    description = json.loads((model / "model.json").read_text())
-    description["architecture"]["encoder"]["weights"] = "gone.safetensors"
-    (model / "model.json").write_text(json.dumps(description))
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(weights.read_bytes())
     for command in ("predict", "apply"):
-        asked = [command, str(path), "--model", str(model), "--out", str(tmp_path / command)]
-        line = fails(capsys, [*asked, "--cache", str(cache)])
-        assert "There is no weights file 'gone.safetensors'" in line
-        assert "weights=" in line
-        assert main([*asked, "--cache", str(cache), "--weights", str(weights), "--quiet"]) == 0
+        out = tmp_path / command
+        asked = [command, str(path), "--model", str(fitted["head"]), "--out", str(out)]
+        asked += ["--cache", str(cache)]
+        line = fails(capsys, asked)
+        assert f"fitted on the image weights '{weights}'" in line
+        assert "--weights" in line
+        gone = fails(capsys, [*asked, "--weights", str(tmp_path / "gone.safetensors")])
+        assert "There is no weights file" in gone
+        assert not out.exists()
+        assert main([*asked, "--weights", str(moved), "--quiet"]) == 0
 
 
 def test_bad_test_rows_are_found_before_training(
@@ -469,7 +473,9 @@ class TestTexts:
         assert listed == ['"row","reason"', '4,"is empty"', '5,"is empty"']
         new = write(self.table(["a red thing", "blue"]), tmp_path / "new.parquet")
         more = ["--model", str(out / "model"), "--out", str(tmp_path / "new")]
-        assert main(["predict", str(new), *more, "--quiet", *backbone[-2:]]) == 0
+        more += backbone[-2:]
+        assert "fitted on the text backbone" in fails(capsys, ["predict", str(new), *more])
+        assert main(["predict", str(new), *more, "--quiet", *backbone[:2]]) == 0
 
     def test_texts_that_look_like_numbers(
         self, tmp_path: Path, backbone: list[str], capsys: Said

@@ -69,7 +69,10 @@ def _run_command(arguments: list[str]) -> int:
     usage_error: type[Any] = typer.BadParameter.__mro__[1]
     try:
         command = typer.main.get_command(app)
-        code = command.main(arguments, prog_name="latentlabels", standalone_mode=False)
+        # A command that fits writes down what was typed.
+        code = command.main(
+            arguments, prog_name="latentlabels", standalone_mode=False, obj=tuple(arguments)
+        )
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     except usage_error as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 import latentlabels
+from latentlabels import provenance
 from latentlabels.cli import fitting
 from latentlabels.cli.compare import compare
 from latentlabels.cli.console import Voice, facts_of
@@ -93,6 +94,7 @@ ModelFolder = Annotated[
 )
 @grouped
 def clean(
+    context: typer.Context,
     table: Table,
     columns: FitColumns,
     cells: CellOptions,
@@ -103,7 +105,8 @@ def clean(
     run: RunOptions,
 ) -> None:
     """Fit a model and clean all rows' labels: leaves cleaned.parquet, model/ and metrics.json."""
-    _fit(table, columns, cells, reading, backbone, output, model, run, output.format)
+    origin = provenance.of_command(context.obj)
+    _fit(table, columns, cells, reading, backbone, output, model, run, output.format, origin)
 
 
 @app.command(
@@ -112,6 +115,7 @@ def clean(
 )
 @grouped
 def fit(
+    context: typer.Context,
     table: Table,
     columns: FitColumns,
     cells: CellOptions,
@@ -122,7 +126,8 @@ def fit(
     run: RunOptions,
 ) -> None:
     """Fit a model: leaves model/ and metrics.json."""
-    _fit(table, columns, cells, reading, backbone, output, model, run, None)
+    origin = provenance.of_command(context.obj)
+    _fit(table, columns, cells, reading, backbone, output, model, run, None, origin)
 
 
 @app.command(epilog="Example: latentlabels apply new.parquet --model run/model --out new")
@@ -235,6 +240,7 @@ def _fit(
     model: ModelOptions,
     run: RunOptions,
     kind: Format | None,
+    origin: dict[str, Any],
 ) -> None:
     """Fit, clean, and write what is wanted: a table of that kind, or none."""
     voice = Voice(run)
@@ -248,6 +254,7 @@ def _fit(
             table = read_table(path)
             roles = roles_for_fitting(table, columns, cells)
             rows = read_rows(table, roles, image_folder(path, reading.folder))
+            origin = {**origin, **provenance.of_table(path, len(rows)), **roles.provenance()}
         _warn_of_duplicates(rows.ids, voice)
         rows = fitting.fit(estimator, rows, roles, model, voice)
         cleaned = fitting.clean(estimator, rows, voice)
@@ -256,7 +263,6 @@ def _fit(
         if kind is not None:
             table = cleaned_table(rows.ids, cleaned)
             write_table_atomically(table, folder / f"cleaned.{kind}", kind)
-        origin = {"table": path.name, "version": latentlabels.__version__, **roles.provenance()}
         write_model(estimator, folder / MODEL, origin)
         write_json(folder / METRICS, metrics)
     if kind is None:

@@ -12,11 +12,12 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from latentlabels.architecture import MOST_NETWORKS
 from latentlabels.data.cells import Kind
 from latentlabels.data.table import Format
 from latentlabels.estimator import RobustClassifier
+from latentlabels.network.encoders import MOST_SIZE
 from latentlabels.parameters import MOST_COUNT, MOST_WORKERS
-from latentlabels.store import MOST_NETWORKS, MOST_SIZE
 
 MOST_SEED = 2**32 - 1
 DEFAULTS: dict[str, Any] = {
@@ -546,7 +547,7 @@ class RerunOptions(VoiceOptions):
             "Input",
             "--weights",
             metavar="FILE",
-            help="The image model's weights of fitting, where that file has been moved.",
+            help="The file of the image model's weights, where fitting was given one.",
         ),
     ] = None
     backbone: Annotated[
@@ -554,8 +555,8 @@ class RerunOptions(VoiceOptions):
         _option(
             "Input",
             "--backbone",
-            metavar="DIR",
-            help="The text model's folder of fitting, where that has been moved.",
+            metavar="NAME",
+            help="The backbone of fitting, where it was a folder or another publisher's model.",
         ),
     ] = None
 

@@ -21,6 +21,7 @@ from latentlabels.experiments.protocol import (
     run_method,
 )
 from latentlabels.experiments.task import Task
+from latentlabels.provenance import of_command
 from latentlabels.report.gallery import gallery_row, save_gallery
 from latentlabels.results import cleaned_table, staged, write_json, write_model
 
@@ -131,7 +132,7 @@ def keep(
         for row in changed
     ]
     table = scenes.to_table()
-    origin = {"command": "latentlabels demo", "seed": metrics["seed"]}
+    origin = of_command(["demo", "--seed", str(metrics["seed"])])
     write_table_atomically(table, folder / "scenes.parquet", Format.PARQUET)
     result = cleaned_table(table.select(["id"]), cleaned)
     write_table_atomically(result, folder / "cleaned.parquet", Format.PARQUET)

@@ -8,21 +8,38 @@ and training end to end use the same three steps.
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from latentlabels.errors import BackboneError
 from latentlabels.network.precision import faster_dtype
 
-__all__ = ["CUSTOM", "Encoder", "EncoderSpec", "build_encoder", "evaluating", "faster_dtype"]
+__all__ = [
+    "CUSTOM",
+    "MOST_SIZE",
+    "Encoder",
+    "EncoderSpec",
+    "build_encoder",
+    "evaluating",
+    "faster_dtype",
+]
 
 CUSTOM: Final = "custom"
+MOST_SIZE: Final = 4096
+"""An image's height and width in pixels at most."""
+PUBLIC: Final = {
+    "image": re.compile(r"[A-Za-z0-9_.-]+"),
+    "text": re.compile(r"(sentence-transformers/)?[A-Za-z0-9_.-]+"),
+}
 
 
 @dataclass(frozen=True)
@@ -41,11 +58,21 @@ class EncoderSpec:
     """
 
     kind: Literal["image", "text"]
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     weights: str | None = None
     pretrained: bool = True
-    size: int | None = None
+    size: Annotated[int, Field(ge=1, le=MOST_SIZE)] | None = None
     augment: bool = False
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the name is that of a model which timm or sentence-transformers itself publishes.
+
+        It is neither a folder nor an address, and a stranger who writes it can choose no others
+        than theirs.
+        """
+        known = PUBLIC[self.kind].fullmatch(self.name) is not None
+        return known and not (self.kind == "text" and Path(self.name).exists())
 
 
 class Encoder(nn.Module, ABC):
