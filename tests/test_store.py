@@ -360,7 +360,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "a label that is none": (
         edited(clean=[{**COLUMN, "names": ["x", ["y"], "z"]}]),
-        "clean.0.names.1: A label's name is a text or a number, got .'y'.",
+        "clean.0.names.1: A label's name is a whole text or a finite number, got .'y'.",
     ),
     "a column twice": (
         edited(clean=[{**COLUMN, "names": ["x"]}] * 2, clean_forms=["names"] * 2),
