@@ -38,9 +38,9 @@ class MissingPackageError(LatentLabelsError):
     """An optional package that something needs is not installed."""
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, most: int = LONGEST_SHOWN) -> str:
     """A text, cut where it would flood a message."""
-    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def shown(value: object) -> str:

@@ -103,10 +103,12 @@ def save_model(stored: StoredModel, folder: Path) -> None:
             feature_names=stored.feature_names,
         )
         vocabulary = {"clean": stored.clean.names, "noisy": stored.noisy.names}
-        for name, content in ((DESCRIPTION, asdict(description)), (VOCABULARY, vocabulary)):
-            text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
-            if name == DESCRIPTION:
-                described(text.encode(), str(folder / name))
+        texts = {
+            name: json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+            for name, content in ((DESCRIPTION, asdict(description)), (VOCABULARY, vocabulary))
+        }
+        described(texts[DESCRIPTION].encode(), str(folder / DESCRIPTION))
+        for name, text in texts.items():
             (temporary / name).write_text(text, encoding="utf-8")
         temporary.chmod(0o755)
         (temporary / WEIGHTS).chmod(0o644)

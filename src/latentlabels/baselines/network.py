@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from latentlabels.baselines.problem import Fitted, Problem
 from latentlabels.model.units import Units
-from latentlabels.network.dropout import dropping_by_row
 from latentlabels.network.encoders import Encoder
 from latentlabels.network.examples import in_batches
 from latentlabels.training.fit import fit_module, own_randomness
@@ -70,10 +69,7 @@ class PlainModule(ScoredModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The loss of a batch."""
         passed = self.trainer.current_epoch + index / self.trainer.num_training_batches
-        seed, step = self.settings.seed, self.trainer.global_step
-        with dropping_by_row(self.network, seed, step, batch.rows):
-            outputs = self.network(batch.x)
-        loss = self.loss(outputs, batch, passed)
+        loss = self.loss(self.trained(self.network, batch), batch, passed)
         self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch.x))
         return loss
 

@@ -261,14 +261,9 @@ def respelt(rows: Rows, spelling: Spelling) -> Rows:
     """The rows with every label in its chosen spelling."""
 
     def column(cells: Column) -> Column:
-        table = spelling.table(name for cell in cells for name in names_of(cell))
-        spelt = [
-            list(dict.fromkeys(map(table.__getitem__, cell)))
-            if isinstance(cell, list)
-            else cell and table[cell]
-            for cell in cells
-        ]
-        return spelt  # type: ignore[return-value]
+        spelt = spelling.cells([cell and names_of(cell) for cell in cells])
+        exclusive = any(isinstance(cell, str) for cell in cells)
+        return [cell and cell[0] for cell in spelt] if exclusive else spelt  # type: ignore[index, return-value]
 
     noisy = {name: column(cells) for name, cells in rows.noisy.items()}
     return replace(rows, noisy=noisy, clean=column(rows.clean))

@@ -8,12 +8,12 @@ or two, and "ﬁlm" is "Film"; "résumé" and "resume" are two names.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from unicodedata import normalize
 
-from latentlabels.data.labels import Column, Name
+from latentlabels.data.labels import Cell, Column, Name
 from latentlabels.errors import shortened, shown
 
 PAIRS_SHOWN = 3
@@ -56,24 +56,23 @@ class Spelling:
         """A name in its chosen spelling; as it came where none was chosen, or it is a number."""
         return self.chosen.get(folded(name), name) if isinstance(name, str) else name
 
-    def table(self, names: Iterable[Name]) -> dict[Name, Name]:
-        """The chosen spelling of each of some names."""
-        return {name: self.of(name) for name in set(names)}
-
     def columns(self, columns: Mapping[str, Column]) -> dict[str, Column]:
         """Columns of labels, respelt."""
         return {title: self._column(column) for title, column in columns.items()}
 
+    def cells(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Each row's names, respelt and each once."""
+        # Folding takes longer than a look-up, and the same names come in many rows.
+        names = set(chain.from_iterable(cell for cell in cells if cell is not None))
+        table = {name: self.of(name) for name in names}
+        return [
+            None if cell is None else list(dict.fromkeys(map(table.__getitem__, cell)))
+            for cell in cells
+        ]
+
     def _column(self, column: Column) -> Column:
-        table = self.table(chain(every_name([column]), column.names or ()))
-        return replace(
-            column,
-            cells=[
-                None if cell is None else list(dict.fromkeys(map(table.__getitem__, cell)))
-                for cell in column.cells
-            ],
-            names=column.names and tuple(dict.fromkeys(map(table.__getitem__, column.names))),
-        )
+        names = column.names and tuple(dict.fromkeys(map(self.of, column.names)))
+        return replace(column, cells=self.cells(column.cells), names=names)
 
 
 def folded(name: str) -> str:

@@ -160,7 +160,7 @@ def _misnamed(path: Path, what: str) -> TableError:
 
 def _broken(path: Path, error: Exception) -> TableError:
     lines = str(error).splitlines() or [type(error).__name__]
-    reason = lines[0] if len(lines[0]) <= LONGEST_REASON else f"{lines[0][:LONGEST_REASON]}…"
+    reason = shortened(lines[0], LONGEST_REASON)
     return TableError(f"{path} is not {FORMAT_NAMES[_format_of(path)]}, or damaged: {reason}")
 
 

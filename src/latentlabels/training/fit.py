@@ -30,7 +30,7 @@ from latentlabels.objective import ExactPhase, NegativePhase, PersistentGibbs
 from latentlabels.robust_model import RobustModel
 from latentlabels.training.module import VALIDATION_SCORE, RobustModule, ScoredModule, diverged
 from latentlabels.training.position import BEST, LAST, History, Position, WholeFiles, run_of
-from latentlabels.training.rows import Batch, Draw, MixedBatches, Rows
+from latentlabels.training.rows import Batch, Draw, MixedBatches, Rows, owned
 from latentlabels.training.settings import TrainingSettings
 
 
@@ -59,9 +59,9 @@ def train(
     exact = is_tractable(model.crf)
     phase: NegativePhase = ExactPhase()
     if not exact:
-        batches = _batches(rows, settings)
+        own = owned(rows.verified, processes.size(), processes.rank())
         phase = PersistentGibbs(
-            torch.from_numpy(batches.own),
+            torch.from_numpy(own).nonzero()[:, 0],
             model.crf.latent.size,
             settings.gibbs,
             seed=settings.seed,
@@ -93,7 +93,14 @@ def fit_module(
         LatentLabelsError: training has diverged, or cannot go on from a checkpoint.
     """
     settings, history = module.settings, History()
-    batches = _batches(rows, settings)
+    batches = MixedBatches(
+        rows.verified,
+        settings.batch_size,
+        settings.verified_share,
+        settings.seed,
+        processes=processes.size(),
+        rank=processes.rank(),
+    )
     with tempfile.TemporaryDirectory() as temporary, own_randomness(settings.seed):
         folder = settings.checkpoints or Path(processes.agreed(temporary))
         run = run_of(module, rows, validation, settings)
@@ -206,17 +213,6 @@ def _fit(
 
 def _loader(rows: Rows, draws: Iterable[Draw], settings: TrainingSettings) -> DataLoader[Batch]:
     return DataLoader(rows, sampler=draws, batch_size=None, num_workers=settings.workers)
-
-
-def _batches(rows: Rows, settings: TrainingSettings) -> MixedBatches:
-    return MixedBatches(
-        rows.verified,
-        settings.batch_size,
-        settings.verified_share,
-        settings.seed,
-        processes=processes.size(),
-        rank=processes.rank(),
-    )
 
 
 def _own_file(file: Path | None) -> Path | None:

@@ -87,6 +87,11 @@ class ScoredModule(L.LightningModule):
         for parameter in self.parameters():
             parameter.grad = None  # The optimiser passes over it.
 
+    def trained(self, network: nn.Module, batch: Batch) -> Any:
+        """What a network in training gives for a batch, with dropout by row and step."""
+        with dropping_by_row(network, self.settings.seed, self.trainer.global_step, batch.rows):
+            return network(batch.x)
+
     @abstractmethod
     def predicted(self, batch: Batch) -> Tensor:
         """E[ŷ | x] of a batch, (batch, clean)."""
@@ -190,10 +195,7 @@ class RobustModule(ScoredModule):
         passed = self.trainer.current_epoch + index / self.trainer.num_training_batches
         alpha = self.settings.alpha.at(passed)
         self.loss.alpha = self.model.alpha = alpha
-        with dropping_by_row(
-            self.model.network, self.settings.seed, self.trainer.global_step, batch.rows
-        ):
-            potentials = self.model.network(batch.x)
+        potentials: Potentials = self.trained(self.model.network, batch)
         losses = self.loss.row_losses(
             potentials,
             batch.rows,

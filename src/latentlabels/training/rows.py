@@ -116,9 +116,6 @@ class MixedBatches(Sampler[Draw]):
         seed: of the order.
         processes: how many there are.
         rank: which of them this is.
-
-    Attributes:
-        own: the rows that this process owns, in order.
     """
 
     def __init__(
@@ -149,11 +146,7 @@ class MixedBatches(Sampler[Draw]):
         self.generator = np.random.default_rng(seed)
         self.visits = 0
         self._processes = processes
-        owner = np.empty(len(verified), dtype=np.int64)
-        for rows in (self.noisy_rows, self.verified_rows):
-            owner[rows] = np.arange(len(rows)) % SHARDS % processes
-        self._owned = owner == rank
-        self.own = np.flatnonzero(self._owned)
+        self._owned = owned(verified, processes, rank)
 
     def __len__(self) -> int:
         if len(self.noisy_rows):
@@ -197,6 +190,21 @@ class MixedBatches(Sampler[Draw]):
         order[:whole] = self.generator.permuted(order[:whole].reshape(-1, SHARDS), axis=1).ravel()
         self.generator.shuffle(order[whole:])
         return order
+
+
+def owned(verified: NDArray[np.bool_], processes: int, rank: int) -> NDArray[np.bool_]:
+    """Which rows a process owns, (rows,).
+
+    Args:
+        verified: which rows are verified, (rows,).
+        processes: how many there are.
+        rank: which of them is meant.
+    """
+    owner = np.empty(len(verified), dtype=np.int64)
+    for kind in (~verified, verified):
+        owner[kind] = np.arange(kind.sum()) % SHARDS % processes
+    mine: NDArray[np.bool_] = owner == rank
+    return mine
 
 
 def passes_for_as_many_updates(few: int, many: int, batch_size: int) -> int:
