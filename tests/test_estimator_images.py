@@ -708,12 +708,14 @@ def test_a_tampered_encoder_is_refused(
         ("image", "local-dir:/tmp/model"),
         ("image", "../model"),
         ("image", "/tmp/model"),
+        ("image", "test_resnet." + "x" * 200),
         ("text", "nobody/model"),
         ("text", "../sentence-transformers/model"),
         ("text", "sentence-transformers/../model"),
         ("text", "/tmp/model"),
         ("text", "C:\\model"),
         ("text", "tests"),
+        ("text", "x" * 300),
         ("text", ".."),
     ],
 )
@@ -740,7 +742,7 @@ def test_a_stranger_names_no_files_and_nobody_elses_models(
     path.write_text(json.dumps(description))
     with pytest.raises(BackboneError, match="not followed on a file's word") as caught:
         RobustClassifier.load(tmp_path / "model")
-    assert repr(name) in str(caught.value)
+    assert repr(name)[:100] in str(caught.value)
     # Who loads it may name anything.
     with pytest.raises(AssertionError, match="the name was followed"):
         RobustClassifier.load(tmp_path / "model", backbone=name)

@@ -136,7 +136,7 @@ def described(content: bytes, source: str) -> Description:
     try:
         return READER.validate_json(content)
     except ValidationError as error:
-        raise ModelFolderError(f"{source} is damaged: {_first(error)}. {REMEDY}") from error
+        raise ModelFolderError(f"{source} is damaged: {first_mistake(error)}. {REMEDY}") from error
 
 
 def plain_json(content: bytes, source: str) -> Any:
@@ -178,6 +178,16 @@ def space_of(columns: tuple[LabelColumn, ...]) -> LabelSpace:
     )
 
 
+def first_mistake(error: ValidationError) -> str:
+    """The first mistake: which field, what was wanted, and what came."""
+    mistake = error.errors(include_url=False)[0]
+    field = ".".join(map(str, mistake["loc"]))
+    wanted = mistake["msg"].removeprefix("Value error, ").rstrip(".")
+    told = mistake["type"] in ("missing", "value_error")
+    came = "" if told else f", got {reprlib.repr(mistake['input'])}"
+    return shorten(f"{field}: {wanted}{came}" if field else wanted, 300, placeholder=" …")
+
+
 def _require_schema(schema: object, source: str) -> None:
     if type(schema) is int and schema > SCHEMA:
         raise ModelFolderError(
@@ -189,13 +199,3 @@ def _require_schema(schema: object, source: str) -> None:
             f"{source} is of schema {reprlib.repr(schema)}, this version reads {SCHEMA}. "
             "Fit the model anew, or install the version that wrote it."
         )
-
-
-def _first(error: ValidationError) -> str:
-    """The first mistake: which field, what was wanted, and what came."""
-    mistake = error.errors(include_url=False)[0]
-    field = ".".join(map(str, mistake["loc"]))
-    wanted = mistake["msg"].removeprefix("Value error, ").rstrip(".")
-    told = mistake["type"] in ("missing", "value_error")
-    came = "" if told else f", got {reprlib.repr(mistake['input'])}"
-    return shorten(f"{field}: {wanted}{came}" if field else wanted, 300, placeholder=" …")

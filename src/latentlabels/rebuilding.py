@@ -9,7 +9,6 @@ import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import torch
@@ -202,7 +201,7 @@ def _trained_encoder(
 
 def _refused(spec: EncoderSpec, argument: str, name: str) -> str:
     return (
-        f"The model was fitted on the {spec.kind} {argument} {shorten(repr(name), 200)}, which is "
+        f"The model was fitted on the {spec.kind} {argument} {name[:200]!r}, which is "
         "not followed on a file's word: it leads out of the model's folder. Where you trust it, "
         f"name it yourself, or where it is now: {argument}=..., --{argument} on the command line."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -162,14 +163,35 @@ def test_a_model_that_does_not_know_its_columns_asks_for_them(
     assert not any(ours["verified"].to_pylist())
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"input": "x"},
+        {"input": [3]},
+        {"noisy_forms": [{"kind": "multilabel", "delimiter": 3}]},
+        {"noisy_forms": [{"kind": "colour", "delimiter": None}]},
+        {"clean_form": 1},
+        {"input_kind": "sound"},
+        {"id": ["key"]},
+        {"verified": 1},
+    ],
+    ids=str,
+)
 def test_provenance_that_is_none_is_refused(
-    tmp_path: Path, table: Path, model: str, capsys: pytest.CaptureFixture[str]
+    change: dict[str, Any],
+    tmp_path: Path,
+    table: Path,
+    model: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     saved = tmp_path / "model"
-    RobustClassifier.load(model).save(saved, provenance={"columns": {"input": "x"}})
-    arguments = ["--model", str(saved), "--out", str(tmp_path / "out")]
-    assert main(["predict", str(table), *arguments]) == 2
-    assert "does not describe the columns of fitting" in capsys.readouterr().err
+    known = RobustClassifier.load(model)
+    known.save(saved, provenance={"columns": {**known.provenance_["columns"], **change}})
+    arguments = [str(table), "--model", str(saved), "--out", str(tmp_path / "out")]
+    for command in ("apply", "predict"):
+        line = fails(capsys, [command, *arguments])
+        assert "does not describe the columns of fitting" in line
+        assert next(iter(change)) in line
 
 
 @pytest.mark.parametrize("command", ["apply", "predict"])

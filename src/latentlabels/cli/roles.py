@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
+from pydantic import TypeAdapter, ValidationError
 
 from latentlabels.cli.options import (
     ApplyColumns,
@@ -17,6 +18,7 @@ from latentlabels.cli.options import (
 from latentlabels.data.cells import CellForm, Kind, cell_form
 from latentlabels.data.columns import InputKind, column_of, columns_told, input_kind
 from latentlabels.data.labels import Vocabulary
+from latentlabels.description import first_mistake
 from latentlabels.errors import ModelFolderError, TableError, shortened
 from latentlabels.estimator import RobustClassifier
 from latentlabels.results import RESULT_COLUMNS
@@ -54,6 +56,9 @@ class Roles:
     def provenance(self) -> dict[str, Any]:
         """What a model's folder keeps of the roles it was fitted with."""
         return {PROVENANCE_KEY: asdict(self)}
+
+
+READER: Final = TypeAdapter(Roles)
 
 
 def roles_for_fitting(table: pa.Table, columns: FitColumns, cells: CellOptions) -> Roles:
@@ -176,18 +181,11 @@ def fitted_roles(model: RobustClassifier) -> Roles:
     if PROVENANCE_KEY not in provenance:
         return Roles([], [], [])
     try:
-        known = dict(provenance[PROVENANCE_KEY])
-        known["noisy_forms"] = [_form(form) for form in known["noisy_forms"]]
-        known["clean_form"] = known["clean_form"] and _form(known["clean_form"])
-        known["input_kind"] = InputKind(known["input_kind"])
-        roles = Roles(**known)
-        for names in (roles.input, roles.noisy):
-            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise TypeError(f"{names!r} is no list of names")  # noqa: TRY301
-        return roles
-    except (KeyError, TypeError, ValueError) as error:
+        return READER.validate_python(provenance[PROVENANCE_KEY])
+    except ValidationError as error:
         raise ModelFolderError(
-            f"model.json does not describe the columns of fitting ({error!r}). Fit the model anew."
+            "model.json does not describe the columns of fitting "
+            f"({first_mistake(error)}). Fit the model anew."
         ) from error
 
 
@@ -223,7 +221,3 @@ def _if_there(table: pa.Table, name: str | None) -> str | None:
 
 def _kind(vocabulary: Vocabulary) -> Kind:
     return Kind.MULTICLASS if vocabulary.exclusive else Kind.MULTILABEL
-
-
-def _form(known: dict[str, Any]) -> CellForm:
-    return CellForm(Kind(known["kind"]), known["delimiter"])

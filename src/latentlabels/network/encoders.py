@@ -37,8 +37,8 @@ CUSTOM: Final = "custom"
 MOST_SIZE: Final = 4096
 """An image's height and width in pixels at most."""
 PUBLIC: Final = {
-    "image": re.compile(r"[A-Za-z0-9_.-]+"),
-    "text": re.compile(r"(sentence-transformers/)?[A-Za-z0-9_.-]+"),
+    "image": re.compile(r"[A-Za-z0-9_.-]{1,200}"),
+    "text": re.compile(r"(sentence-transformers/)?[A-Za-z0-9_.-]{1,200}"),
 }
 
 
