@@ -44,8 +44,8 @@ HIDDEN = 200
 BATCH = 64
 CHAINS = 128
 HELD_OUT = 0.2
-PASSES: Final = sorted({round(1.15**power) for power in range(35)})
-"""After which passes a fit is measured; with the last of them, the 116th, it ends."""
+PASSES: Final = sorted({round(1.15**power) for power in range(42)})
+"""After which passes a fit is measured; with the last of them, the 308th, it ends."""
 INITIAL = 0.01
 """Standard deviation of the others' first weights, which is scikit-learn's."""
 
@@ -132,7 +132,7 @@ def rbms(pairs: Pairs, seed: int, step: float, sweeps: int) -> Fit:
 
 CONTESTANTS: dict[str, list[Callable[[Pairs, int], Fit]]] = {
     "ours": [ours],
-    "scikit-learn": [partial(scikit_learn, step=step) for step in (0.003, 0.01, 0.03)],
+    "scikit-learn": [partial(scikit_learn, step=step) for step in (0.03, 0.1, 0.3, 1.0, 3.0)],
     "rbms": [
         partial(rbms, step=step, sweeps=sweeps)
         for step, sweeps in itertools.product((0.1, 0.3, 1.0), (1, 5))

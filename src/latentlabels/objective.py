@@ -143,7 +143,7 @@ class PersistentGibbs(NegativePhase):
             burn_in=self.sweeps,
             sampler=self.schedule.sampler,
         )
-        self.store.write(rows.cpu(), run.latent.cpu(), done.cpu() + self.sweeps)
+        self.store.write(rows.cpu(), run.packed.cpu(), done.cpu() + self.sweeps)
         if self.schedule.adaptive:
             self._adapt(memory(latent, run.latent))
         return -crf.energy(fields.per_chain(), run.noisy, run.latent_mean).mean(-1)

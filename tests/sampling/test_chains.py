@@ -48,9 +48,9 @@ def test_writing_some_rows_leaves_the_others(
     store = ChainStore(10, chains, latent)
     before = some_states(10, chains, latent, seed=seed)
     after = some_states(len(rows), chains, latent, seed=seed + 1)
-    store.write(torch.arange(10), before, torch.arange(10))
+    store.write(torch.arange(10), pack_bits(before), torch.arange(10))
     chosen = torch.tensor(rows, dtype=torch.int64)
-    store.write(chosen, after.float(), torch.full_like(chosen, 77))
+    store.write(chosen, pack_bits(after.float()), torch.full_like(chosen, 77))
 
     states, done = store.read(torch.arange(10))
     expected, expected_done = before.clone(), torch.arange(10)
@@ -62,7 +62,7 @@ def test_writing_some_rows_leaves_the_others(
 def test_rows_come_in_the_order_they_are_asked_for() -> None:
     store = ChainStore(5, 2, 3)
     states = some_states(5, 2, 3, seed=0)
-    store.write(torch.tensor([4, 0, 2]), states[:3], torch.tensor([40, 0, 20]))
+    store.write(torch.tensor([4, 0, 2]), pack_bits(states[:3]), torch.tensor([40, 0, 20]))
     read, done = store.read(torch.tensor([2, 4]))
     assert torch.equal(read, states[[2, 0]])
     assert done.tolist() == [20, 40]
@@ -90,7 +90,7 @@ def test_chains_of_the_papers_size_take_one_bit_a_unit(tmp_path: Path) -> None:
     assert file.stat().st_size == store.bits.nbytes
     rows = torch.tensor([0, 86_999, 41])
     states = some_states(3, 50, 273, seed=1)
-    store.write(rows, states, torch.tensor([1, 2, 3]))
+    store.write(rows, pack_bits(states), torch.tensor([1, 2, 3]))
     again, done = store.read(rows)
     assert torch.equal(again, states)
     assert done.tolist() == [1, 2, 3]
@@ -130,4 +130,5 @@ def test_a_file_of_something_else_is_not_replaced(tmp_path: Path) -> None:
     for _ in range(2):
         store = ChainStore(10, 2, 9, tmp_path / "chains")
         assert not store.bits.any()
-        store.write(torch.arange(10), torch.ones(10, 2, 9), torch.ones(10, dtype=torch.int64))
+        ones = pack_bits(torch.ones(10, 2, 9))
+        store.write(torch.arange(10), ones, torch.ones(10, dtype=torch.int64))

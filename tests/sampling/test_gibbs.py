@@ -20,6 +20,7 @@ from latentlabels.model.pairwise import Fields, PairwiseCRF
 from latentlabels.model.schedule import Sampler
 from latentlabels.model.units import Bernoulli, Categorical, Joint
 from latentlabels.sampling import fused, gibbs
+from latentlabels.sampling.chains import pack_bits, unpack_bits
 from latentlabels.sampling.gibbs import GibbsRun, chosen_products, run_gibbs
 from latentlabels.sampling.uniforms import Purpose, Uniforms
 
@@ -176,6 +177,21 @@ def test_a_sweep_allocates_nothing(active: float) -> None:
     (tensors, short), (more_tensors, long) = taken[1:]
     assert tensors == more_tensors > 0
     assert long - short < 300 * 4 * CHAINS, "sums of one row's chains"
+
+
+@every_model
+@pytest.mark.parametrize("sampler", ["float32", "bfloat16", "reference"])
+def test_states_are_packed_as_they_are_drawn(model: SmallModel, sampler: Sampler) -> None:
+    ended = run(*setting(model), sampler)
+    assert torch.equal(ended.packed, pack_bits(ended.latent))
+
+
+def test_more_units_than_a_word_are_packed() -> None:
+    crf = PairwiseCRF(Bernoulli(3), Bernoulli(64), 69)
+    fields = Fields(torch.zeros(ROWS, 133), torch.zeros(1, 3))
+    ended = run(crf, fields, torch.zeros(ROWS, CHAINS, 133), "float32")
+    assert torch.equal(ended.packed, pack_bits(ended.latent))
+    assert torch.equal(unpack_bits(ended.packed, 133), ended.latent.bool())
 
 
 def test_no_sweep_is_refused() -> None:

@@ -23,6 +23,7 @@ from latentlabels.model.exact import exact_joint
 from latentlabels.model.pairwise import Fields, PairwiseCRF
 from latentlabels.model.units import Units
 from latentlabels.sampling import gibbs
+from latentlabels.sampling.chains import pack_bits
 from latentlabels.sampling.gibbs import GibbsRun, run_gibbs
 from latentlabels.sampling.uniforms import Purpose, Uniforms
 
@@ -91,7 +92,7 @@ class TestBrokenSamplersAreCaught:
                 )
                 latent = crf.latent.sample(logits, uniforms.draw(done, 1, crf.latent.draws))
             mean = crf.latent.mean(logits)
-            return GibbsRun(latent, noisy, mean, mean.mean(1))
+            return GibbsRun(latent, noisy, mean, mean.mean(1), pack_bits(latent))
 
         with pytest.raises(AssertionError, match=r"(state|pair of units) .* enumerated"):
             assert_samples_model(self.model, torch.float64, stale)

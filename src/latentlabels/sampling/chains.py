@@ -62,10 +62,10 @@ class ChainStore:
         places = self._places(rows)
         return unpack_bits(self.bits[places], self.latent), self.done[places]
 
-    def write(self, rows: Tensor, states: Tensor, done: Tensor) -> None:
-        """Keep states (rows, chains, latent) of 0 and 1 and the sweeps done (rows,)."""
+    def write(self, rows: Tensor, packed: Tensor, done: Tensor) -> None:
+        """Keep states (rows, chains, ⌈latent / 8⌉) as packed, and the sweeps done (rows,)."""
         places = self._places(rows)
-        self.bits[places] = pack_bits(states)
+        self.bits[places] = packed
         self.done[places] = done
 
     def _places(self, rows: Tensor) -> Tensor:

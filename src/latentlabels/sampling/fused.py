@@ -29,6 +29,7 @@ from latentlabels.sampling.kernels import SCANNED, add_active, count_active, dra
 from latentlabels.sampling.uniforms import UNITS_A_GROUP, Uniforms
 
 Floats = NDArray[np.float32]
+Words = NDArray[np.uint64]
 
 TILE_BYTES: Final = 5_000_000
 """Of a tile's states and sums: few enough for the cache, enough for products to be quick."""
@@ -36,6 +37,7 @@ SAMPLED: Final = 8
 """Chains that tell for a tile whether few units are active."""
 LOOK_EVERY: Final = 8
 """Sweeps."""
+NOT_PACKED: Final[Words] = np.empty((0, 0), np.uint64)
 
 
 class _Products(NamedTuple):
@@ -161,6 +163,7 @@ class _States:
         means: Floats | None = None,
         average: Floats | None = None,
         share: float = 0.0,
+        packed: Words = NOT_PACKED,
     ) -> None:
         """Draw the states from the sums; arguments as for `kernels.draw_layer`."""
         draw_layer(
@@ -175,6 +178,7 @@ class _States:
             means is not None or average is not None,
             self._mean if average is None else average,
             np.float32(0.0 if average is None else share),
+            packed,
             *self._coordinates,
             step,
             self._upper,
@@ -192,7 +196,7 @@ def run_fused(
     *,
     sweeps: int,
     burn_in: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """What `gibbs.run_gibbs` does, on the CPU, with rows split over torch's threads.
 
     Args:
@@ -206,7 +210,7 @@ def run_fused(
         burn_in: how many of them the average leaves out.
 
     Returns:
-        latent, noisy, latent_mean and average, as in `gibbs.GibbsRun`.
+        latent, noisy, latent_mean, average and packed, as in `gibbs.GibbsRun`.
     """
     rows, chains, latents = latent.shape
     noisy_layer = _Layer.of(0, crf.noisy, fields.noisy, rows, weight)
@@ -221,6 +225,7 @@ def run_fused(
     last_noisy = torch.empty(rows, chains, crf.noisy.size)
     last_mean = torch.empty(rows, chains, latents)
     average = torch.zeros(rows, latents)
+    words = np.empty((rows * chains, -(-latents // SCANNED)), np.uint64)
     share = 1.0 / (max(1, sweeps - burn_in) * chains)
 
     inference = torch.is_inference_mode_enabled()
@@ -234,6 +239,7 @@ def run_fused(
             hidden.values.copy_(latent[tile].reshape(-1, latents))
             means = last_mean[tile].reshape(-1, latents).numpy()
             averages = average[tile].numpy()
+            packed = words[tile.start * chains : tile.stop * chains]
             for step in range(sweeps):
                 if step % LOOK_EVERY == 0:
                     hidden.look()
@@ -247,12 +253,14 @@ def run_fused(
                     means if step == sweeps - 1 else None,
                     averages if step >= burn_in else None,
                     share,
+                    packed if step == sweeps - 1 else NOT_PACKED,
                 )
             last_latent[tile] = hidden.values.reshape(-1, chains, latents)
             last_noisy[tile] = noisy.values.reshape(-1, chains, crf.noisy.size)
 
     _in_threads(run, rows)
-    return last_latent, last_noisy, last_mean, average
+    packed = torch.from_numpy(words.view(np.uint8)).reshape(rows, chains, words.shape[1] * 8)
+    return last_latent, last_noisy, last_mean, average, packed[..., : -(-latents // 8)]
 
 
 def _in_threads(run: Callable[[slice], None], rows: int) -> None:

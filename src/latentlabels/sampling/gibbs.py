@@ -14,6 +14,7 @@ from torch import Tensor
 
 from latentlabels.model.pairwise import Fields, PairwiseCRF
 from latentlabels.model.schedule import Sampler
+from latentlabels.sampling.chains import pack_bits
 from latentlabels.sampling.fused import run_fused
 from latentlabels.sampling.rounding import LARGEST_ERROR, as_bfloat16, bfloat16_error, on_grid
 from latentlabels.sampling.uniforms import Uniforms
@@ -34,12 +35,14 @@ class GibbsRun(NamedTuple):
         latent_mean: E[ŷ, h | y] at that noisy layer, (rows, chains, latent).
         average: `latent_mean` averaged over chains and over the sweeps after burn-in, (rows,
             latent); zero where they all are burn-in.
+        packed: `latent`, one bit a unit, as `chains.pack_bits` packs.
     """
 
     latent: Tensor
     noisy: Tensor
     latent_mean: Tensor
     average: Tensor
+    packed: Tensor
 
 
 def run_gibbs(
@@ -143,4 +146,5 @@ def run_reference(
             mean = crf.latent.mean(logits)
             if sweep >= burn_in:
                 total += mean.mean(1)
-    return GibbsRun(latent, noisy, mean, total / max(1, sweeps - burn_in))
+    average = total / max(1, sweeps - burn_in)
+    return GibbsRun(latent, noisy, mean, average, pack_bits(latent))

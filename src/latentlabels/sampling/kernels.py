@@ -287,6 +287,29 @@ def _add_mean(average: Floats, row: int, means: Floats, kept: int, share: np.flo
         total[j] += mean[j] * share
 
 
+@intrinsic
+def _mask(_context: Any, states: Any, _start: Any) -> Any:
+    """Which of 64 states from a place on are not zero, a bit each."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        many = ir.VectorType(ir.IntType(states.dtype.bitwidth), SCANNED)
+        place = builder.bitcast(builder.gep(array.data, [args[1]]), many.as_pointer())
+        read = builder.load(place, align=states.dtype.bitwidth // 8)
+        active = builder.icmp_unsigned("!=", read, ir.Constant(many, [0] * SCANNED))
+        return builder.bitcast(active, ir.IntType(SCANNED))
+
+    return types.uint64(states, types.intp), generate
+
+
+@compiled
+def _pack(states: Bits, chain: int, packed: NDArray[np.uint64]) -> None:
+    """A chain's states, one bit a unit, lowest first."""
+    own = states[chain]
+    for word in range(packed.shape[1]):
+        packed[chain, word] = _mask(own, word * SCANNED)
+
+
 @compiled
 def draw_layer(
     layer: int,
@@ -300,6 +323,7 @@ def draw_layer(
     wanted: bool,
     average: Floats,
     share: np.float32,
+    packed: NDArray[np.uint64],
     seed: np.uint32,
     purpose: np.uint32,
     done: NDArray[np.int64],
@@ -317,11 +341,12 @@ def draw_layer(
         shift: by how many bits to the left a sum is a float32's.
         fields: biases of every row, (rows, units); its chains lie one after the other.
         one: an active unit, in the bits of `states`.
-        states: replaced by the drawn states, (chains, at least the units).
+        states: replaced by the drawn states, (chains, a multiple of `SCANNED` from the units).
         means: replaced by the means, (chains, units); or room for those of one chain, (1, units).
         wanted: whether means are, beyond what drawing takes.
         average: share · means is added to it where share is above zero, (rows, units).
         share: weight of a chain's mean in the average.
+        packed: replaced by the states, one bit a unit, (chains, 64-bit words); or of none, (0, 0).
         seed: of the uniform numbers.
         purpose: of the uniform numbers.
         done: sweeps that every row's chains have done before the run, (rows,).
@@ -360,21 +385,8 @@ def draw_layer(
             first += groups[g, 1] - groups[g, 0]
         if share > ZERO:
             _add_mean(average, r, means, kept, share)
-
-
-@intrinsic
-def _mask(_context: Any, states: Any, _start: Any) -> Any:
-    """Which of 64 states from a place on are not zero, a bit each."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        many = ir.VectorType(ir.IntType(states.dtype.bitwidth), SCANNED)
-        place = builder.bitcast(builder.gep(array.data, [args[1]]), many.as_pointer())
-        read = builder.load(place, align=states.dtype.bitwidth // 8)
-        active = builder.icmp_unsigned("!=", read, ir.Constant(many, [0] * SCANNED))
-        return builder.bitcast(active, ir.IntType(SCANNED))
-
-    return types.uint64(states, types.intp), generate
+        if packed.shape[0] > 0:
+            _pack(states, c, packed)
 
 
 @intrinsic
