@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from rich.console import Console
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 from torch import Tensor
 
 from latentlabels.evaluation.metrics import score
@@ -76,14 +76,18 @@ def distil(
 
     Source: Hinton et al. (2015), at temperature 1.
     """
-    soft = np.empty(rows.clean.shape, dtype=np.float32)
+    soft = []
     examples = in_batches(rows.x, workers=0, progress=progress, doing="cleaning")
     for batch, x in examples:
-        noisy = torch.from_numpy(rows.noisy[batch.numpy()].astype(np.float32).toarray())
-        soft[batch.numpy()] = model.clean_mean(x, noisy).numpy()
-    known = np.flatnonzero(rows.verified)
-    soft[known] = rows.clean[known].toarray()
-    cleaned = Rows(rows.x, rows.noisy, csr_array(soft), np.ones(len(rows), dtype=np.bool_))
+        taken = batch.numpy()
+        noisy = torch.from_numpy(rows.noisy[taken].astype(np.float32).toarray())
+        mean = model.clean_mean(x, noisy).numpy()
+        known = rows.verified[taken]
+        mean[known] = rows.clean[taken[known]].toarray()
+        soft.append(csr_array(mean))
+    cleaned = Rows(
+        rows.x, rows.noisy, csr_array(vstack(soft, format="csr")), np.ones(len(rows), dtype=bool)
+    )
     auxiliary = model.auxiliary
     _train(students, seeds, cleaned, validation, auxiliary, training, "student", progress=progress)
 
@@ -144,6 +148,6 @@ def prior_logits(noisy: csr_array, auxiliary: Auxiliary) -> Tensor:
     """
     clean = auxiliary.clean
     weight = auxiliary.weight[: clean.size].numpy()
-    logits = torch.from_numpy(noisy.astype(np.float32) @ weight.T)
+    logits = torch.from_numpy(noisy.astype(np.float32, copy=False) @ weight.T)
     mean = clean.mean(logits + auxiliary.bias[: clean.size]).double().mean(0)
     return clean.logits_of(mean.clamp(SMALLEST_MEAN, 1 - SMALLEST_MEAN)).float()

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import SupportsInt
 
 LONGEST_SHOWN = 60
 # Comparing all letters of two names takes time by the product of their lengths.
 MOST_COMPARED = 10_000
+
+_first_row: ContextVar[int] = ContextVar("first_row", default=0)
 
 
 class LatentLabelsError(ValueError):
@@ -57,3 +62,18 @@ def spelt_alike(name: str, names: Iterable[str], most: int = 3) -> list[str]:
         return []
     short = [other for other in names if len(other) <= LONGEST_SHOWN]
     return difflib.get_close_matches(name, short[:MOST_COMPARED], most)
+
+
+@contextmanager
+def rows_from(first: int) -> Iterator[None]:
+    """Work on a part of a table that begins at a row: messages name rows by their place in it."""
+    token = _first_row.set(_first_row.get() + first)
+    try:
+        yield
+    finally:
+        _first_row.reset(token)
+
+
+def row_number(row: SupportsInt) -> int:
+    """The number of a row in the whole table, for a message; `row` counts in the part at work."""
+    return _first_row.get() + int(row)

@@ -374,8 +374,6 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def usable(self, X: Any) -> Usable:
         """Read examples once; what comes back may be passed for X to `fit` and the others.
 
-        Before `fit`, this is for images and texts.
-
         Raises:
             InputError: examples of another form, or bad ones where they are not skipped.
             BackboneError: a backbone that cannot be had.
@@ -389,7 +387,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "model_")
         given = self._read(X)
         parts = [
-            self.model_.predict_mean(x, rows) for rows, x in self._batches(given, "predicting")
+            self.model_.predict_mean(x, given.first + rows)
+            for rows, x in self._batches(given, "predicting")
         ]
         return given.scattered(torch.cat(parts).double().numpy(), np.nan)
 
@@ -588,6 +587,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The usable ones of some examples."""
         if self.encoder_ is None:
             if isinstance(X, Usable) and X.fingerprint is None and isinstance(X.examples, Vectors):
+                if reset:
+                    self.n_features_in_ = X.examples.inputs
                 return X
             first = X[0] if isinstance(X, list | tuple) and X else X
             if isinstance(first, Usable | str | bytes | Path):

@@ -168,7 +168,7 @@ def is_taught(rows: Rows, validation: Rows | None, settings: ModelSettings) -> b
 def _standardise(network: nn.Module, rows: Rows) -> None:
     if isinstance(rows.x, Vectors):
         for module in _standards(network):
-            module.fit(torch.tensor(rows.x.values))
+            module.fit(rows.x.columns())
 
 
 def _standards(network: nn.Module) -> list[Standardise]:
@@ -179,7 +179,7 @@ def _inputs(rows: Rows, trained: Encoder | None) -> int:
     if trained is not None:
         return trained.features
     assert isinstance(rows.x, Vectors)
-    return int(rows.x.values.shape[1])
+    return rows.x.inputs
 
 
 def _precision(encoder: Encoder, rows: Rows, wanted: str) -> str:

@@ -39,6 +39,8 @@ class Usable:
         total: how many were passed.
         bad: why each of the others cannot be used, by row.
         fingerprint: of the encoder whose features the examples are, if they are some.
+        first: where these begin among more that are gone through a part at a time; the random
+            numbers of predictions are keyed by the place.
     """
 
     examples: Examples
@@ -46,6 +48,7 @@ class Usable:
     total: int
     bad: dict[int, str]
     fingerprint: str | None = None
+    first: int = 0
 
     def part(self, chosen: NDArray[np.bool_]) -> Usable:
         """The usable ones of some rows, chosen by a mask (total,)."""
@@ -57,6 +60,18 @@ class Usable:
             rows=number[self.rows[kept]],
             total=int(chosen.sum()),
             bad={int(number[row]): why for row, why in self.bad.items() if chosen[row]},
+        )
+
+    def between(self, start: int, stop: int) -> Usable:
+        """The usable ones of some rows that follow one another."""
+        low, high = (int(place) for place in np.searchsorted(self.rows, [start, stop]))
+        return replace(
+            self,
+            examples=self.examples.take(np.arange(low, high)),
+            rows=self.rows[low:high] - start,
+            total=stop - start,
+            bad={row - start: why for row, why in self.bad.items() if start <= row < stop},
+            first=self.first + low,
         )
 
     def scattered(self, values: NDArray[Any], fill: Any) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from latentlabels.data.labels import (
-    Cell,
     Column,
     Form,
     LabelSpace,
@@ -23,6 +22,7 @@ from latentlabels.data.labels import (
     plain_name,
     present,
     read_columns,
+    vocabulary_of,
 )
 from latentlabels.data.rarity import require_bearable, without_rare
 from latentlabels.data.spelling import (
@@ -31,7 +31,7 @@ from latentlabels.data.spelling import (
     every_name,
     told_of_spellings,
 )
-from latentlabels.errors import LabelError, shown
+from latentlabels.errors import LabelError, row_number, shown
 from latentlabels.network.examples import Examples
 from latentlabels.training.rows import Rows
 
@@ -70,7 +70,7 @@ def read_labels(labels: Any, rows: int, what: str) -> dict[str, Column]:
             f"pass the {what} labels."
         )
     columns = read_columns(labels)
-    found = len(next(iter(columns.values())).cells)
+    found = len(next(iter(columns.values())))
     if found != rows:
         raise LabelError(
             f"Found input variables with inconsistent numbers of samples: {rows} examples, "
@@ -114,13 +114,7 @@ def clean_states(
 
 def masked(columns: Columns, readable: NDArray[np.bool_]) -> dict[str, Column]:
     """The columns, with labels in the readable rows alone."""
-    return {
-        name: replace(
-            column,
-            cells=[cell if may else None for cell, may in zip(column.cells, readable, strict=True)],
-        )
-        for name, column in columns.items()
-    }
+    return {name: column.only(readable) for name, column in columns.items()}
 
 
 def noisy_states(columns: Columns, space: LabelSpace, *, unknown: str = "error") -> csr_array:
@@ -130,12 +124,12 @@ def noisy_states(columns: Columns, space: LabelSpace, *, unknown: str = "error")
         LabelError: a row without the one class it has to have.
     """
     for name, column in columns.items():
-        missing = [row for row, cell in enumerate(column.cells) if cell is None]
-        if column.exclusive and missing:
+        missing = np.flatnonzero(column.missing)
+        if column.exclusive and len(missing):
             where = f" of {name!r}" if name else ""
             raise LabelError(
-                f"Row {missing[0]} has no noisy class{where}, and {len(missing)} rows have none in "
-                "all. Give every row one class, or leave those rows out."
+                f"Row {row_number(missing[0])} has no noisy class{where}, and {len(missing)} rows "
+                "have none in all. Give every row one class, or leave those rows out."
             )
     for name, vocabulary in zip(space.columns, space.vocabularies, strict=True):
         if vocabulary.exclusive and name in columns:
@@ -145,13 +139,12 @@ def noisy_states(columns: Columns, space: LabelSpace, *, unknown: str = "error")
 
 def _require_known_classes(column: Column, vocabulary: Vocabulary) -> None:
     """A row whose class is not known cannot be left without one."""
-    for row, cell in enumerate(column.cells):
-        unknown = [name for name in cell or () if name not in vocabulary.index]
-        if unknown:
-            raise LabelError(
-                f"Row {row} has the noisy class {shown(unknown[0])}, which the model does not "
-                f"know. It knows {', '.join(map(shown, vocabulary.names[:20]))}."
-            )
+    found = column.first_beside(vocabulary.index)
+    if found:
+        raise LabelError(
+            f"Row {row_number(found[0])} has the noisy class {shown(found[1])}, which the model "
+            f"does not know. It knows {', '.join(map(shown, vocabulary.names[:20]))}."
+        )
 
 
 def prepare(
@@ -287,16 +280,16 @@ def _clean_vocabulary(
 
     Where those are classes among the noisy classes, all noisy classes.
     """
-    if names is not None or column.names is not None:
+    if names is not None or column.form == "indicator":
         return _given_or_found(column, names, known)
-    cells: list[Cell] = [column.cells[int(row)] for row in np.flatnonzero(known)]
+    found = set(column.take(known).counts())
     if held_out is not None:
-        cells += held_out.cells
+        found |= set(held_out.counts())
     if column.exclusive and len(noisy.columns) == 1 and noisy.vocabularies[0].exclusive:
         classes = noisy.vocabularies[0]
-        if all(name in classes.index for cell in cells if cell is not None for name in cell):
+        if all(name in classes.index for name in found):
             return classes
-    return Column(cells, column.form).vocabulary()
+    return vocabulary_of(found, exclusive=column.exclusive)
 
 
 def _hold_out(known: NDArray[np.bool_], fraction: float, seed: int) -> NDArray[np.intp]:
@@ -328,15 +321,14 @@ def in_form(form: Form, vocabulary: Vocabulary, states: NDArray[np.bool_]) -> An
 
 def nothing_verified(noisy: dict[str, Column]) -> dict[str, Column]:
     """Clean labels in the noisy labels' own form, all missing."""
-    blank: list[Cell] = [None] * len(next(iter(noisy.values())).cells)
-    return {name: replace(column, cells=blank) for name, column in noisy.items()}
+    return {name: column.only(np.zeros(len(column), bool)) for name, column in noisy.items()}
 
 
 def require_widths(columns: dict[str, Column], space: LabelSpace) -> None:
     """An indicator without names says what a column means by its place alone."""
     for name, vocabulary in zip(space.columns, space.vocabularies, strict=True):
         column = columns.get(name)
-        if column is None or column.names is None:
+        if column is None or column.form != "indicator":
             continue
         unnamed = column.names == tuple(range(len(column.names)))
         if unnamed and len(column.names) != len(vocabulary.names):
@@ -353,9 +345,14 @@ def given_names(columns: dict[str, Column], clean: LabelSpace) -> list[list[Name
     own.
     """
     several = len(clean.columns) > 1
-    given: list[dict[Name, None]] = [{} for _ in next(iter(columns.values())).cells]
-    for title, column in columns.items():
-        prefix = f"{title}=" if several and title in clean.columns else None
-        for row, cell in zip(given, column.cells, strict=True):
-            row.update((f"{prefix}{name}" if prefix else name, None) for name in cell or ())
-    return [list(row) for row in given]
+    prefixes = [f"{title}=" if several and title in clean.columns else None for title in columns]
+    return [
+        list(
+            dict.fromkeys(
+                f"{prefix}{name}" if prefix else name
+                for prefix, cell in zip(prefixes, cells, strict=True)
+                for name in cell or ()
+            )
+        )
+        for cells in zip(*(column.cells for column in columns.values()), strict=True)
+    ]

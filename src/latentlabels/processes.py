@@ -7,12 +7,16 @@ pickled objects.
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+# Until the last has done its share; of a process that has ended the connection breaks at once.
+LONGEST_WAIT: Final = timedelta(days=7)
 
 
 def size() -> int:
@@ -56,6 +60,12 @@ def gathered(tensor: Tensor) -> list[Tensor]:
     return [part[: int(length)] for part, length in zip(parts, lengths, strict=True)]
 
 
+def everyones(content: bytes) -> list[bytes]:
+    """What each process has to say, in their order."""
+    own = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    return [part.numpy().tobytes() for part in gathered(own)]
+
+
 def told(content: bytes | None) -> bytes:
     """What the first process has to say; the others pass None."""
     if size() == 1:
@@ -84,4 +94,4 @@ def _reduced(tensor: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
 @cache
 def _on_cpu() -> Any:
     """The processes as a group that passes tensors of the CPU on, whatever the devices."""
-    return dist.new_group(backend="gloo")
+    return dist.new_group(backend="gloo", timeout=LONGEST_WAIT)

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 
 from latentlabels.cleaning import CleanedLabels
 from latentlabels.data.labels import Name
+from latentlabels.data.shards import MANIFEST
 from latentlabels.errors import TableError
 from latentlabels.estimator import RobustClassifier
 from latentlabels.store import DESCRIPTION
@@ -49,7 +50,8 @@ def staged(out: Path, names: Sequence[str], *, overwrite: bool) -> Iterator[Path
         raise TableError(f"--out wants a folder, {out} is a file.")
     there = [name for name in names if (place / name).exists()]
     for name in there:
-        if (place / name).is_dir() and not (place / name / DESCRIPTION).is_file():
+        ours = any((place / name / known).is_file() for known in (DESCRIPTION, MANIFEST))
+        if (place / name).is_dir() and not ours:
             raise TableError(
                 f"{out / name} is there and is no model's folder. Remove it, or name another --out."
             )

@@ -299,8 +299,8 @@ def interrupted(*_: Any, **__: Any) -> None:
 @pytest.mark.parametrize(
     ("place", "failure", "code"),
     [
-        ("latentlabels.cli.app.write_table_atomically", full_disk, 1),
-        ("latentlabels.data.table.pa.parquet.write_table", full_disk, 1),
+        ("latentlabels.cli.app.written_in_parts", full_disk, 1),
+        ("latentlabels.data.table.pa.parquet.ParquetWriter", full_disk, 1),
         ("latentlabels.store.save_file", full_disk_for_tensors, 1),
         ("latentlabels.cli.app.write_json", full_disk, 1),
         ("latentlabels.estimator.RobustClassifier.fit", interrupted, 130),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from unicodedata import normalize
 
 import pytest
@@ -76,8 +77,8 @@ def test_what_is_given_comes_first() -> None:
 
 def test_columns_are_respelt() -> None:
     spelling = Spelling.commonest(["Dog", "Dog", "dog"])
-    lists = Column([["dog", "cat", "Dog"], None, []], "names")
-    named = Column([["dog", "DOG"], ["cat"]], "indicator", ("dog", "DOG", "cat"))
+    lists = Column.of([["dog", "cat", "Dog"], None, []], "names")
+    named = replace(Column.of([["dog", "DOG"], ["cat"]], "names"), form="indicator")
     columns = spelling.columns({"": lists, "named": named})
     assert columns[""].cells == [["Dog", "cat"], None, []]
     assert columns["named"].cells == [["Dog"], ["cat"]]

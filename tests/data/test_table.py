@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latentlabels.data import parts
 from latentlabels.data import table as table_module
 from latentlabels.data.table import (
     FORMULA_STARTS,
@@ -242,10 +243,8 @@ def test_a_full_disk_leaves_the_older_file(
     def fails(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(table_module, "_write_csv", fails)
-    monkeypatch.setattr(table_module, "_write_json_lines", fails)
-    monkeypatch.setattr(table_module, "_write_arrow", fails)
-    monkeypatch.setattr(pa.parquet, "write_table", fails)
+    for name in ("csv", "json_lines", "arrow", "parquet"):
+        monkeypatch.setattr(table_module, f"_{name}_writer", fails)
     with pytest.raises(OSError, match="No space left"):
         write_table_atomically(TABLE, path, kind)
     assert path.read_bytes() == before
@@ -285,8 +284,8 @@ def test_views_are_read_as_plain_texts(tmp_path: Path) -> None:
 def test_a_large_parquet_file_is_mapped_from_a_file_without_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table_module, "MAPPED_FROM", 0)
-    monkeypatch.setattr(table_module, "MAPPED_ROWS", 2)
+    monkeypatch.setattr(parts, "MAPPED_FROM", 0)
+    monkeypatch.setattr(parts, "MAPPED_ROWS", 2)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     path = tmp_path / "table.parquet"
     coded = TABLE.set_column(0, TABLE.column_names[0], TABLE.column(0).dictionary_encode())

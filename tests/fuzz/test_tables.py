@@ -131,7 +131,7 @@ def explored(table: pa.Table) -> None:
             tried(lambda roles=roles: read_rows(table, roles, Path()))  # type: ignore[misc]
             ids = tried(lambda roles=roles: row_ids(table, roles))  # type: ignore[misc]
             if ids is not None:
-                duplicates_told(ids)
+                duplicates_told(table, name)
 
 
 @given(BYTES, st.sampled_from(sorted(FORMATS)))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 import typer
 from rich.console import Console
 
 import latentlabels
-from latentlabels import provenance
+from latentlabels import processes, provenance
 from latentlabels.cli import fitting
 from latentlabels.cli.compare import compare
 from latentlabels.cli.console import Voice, facts_of
@@ -30,19 +31,28 @@ from latentlabels.cli.options import (
     PredictColumns,
     RerunOptions,
     RunOptions,
+    SharingOptions,
     TableOutput,
     grouped,
 )
 from latentlabels.cli.reproduce import reproduce
-from latentlabels.cli.roles import roles_for_applying, roles_for_fitting, roles_for_predicting
-from latentlabels.cli.rows import (
-    duplicates_told,
-    image_folder,
-    read_examples,
-    read_rows,
-    row_ids,
+from latentlabels.cli.roles import (
+    Roles,
+    roles_for_applying,
+    roles_for_fitting,
+    roles_for_predicting,
 )
-from latentlabels.data.table import Format, read_table, write_table_atomically
+from latentlabels.cli.rows import duplicates_told, image_folder, read_rows, row_ids
+from latentlabels.cli.shares import TableParts, agreed, commit, staged_together, written_share
+from latentlabels.cli.tally import Tally
+from latentlabels.data.parts import PART_ROWS
+from latentlabels.data.table import (
+    Format,
+    open_table,
+    write_table_atomically,
+    written_in_parts,
+)
+from latentlabels.errors import rows_from
 from latentlabels.estimator import RobustClassifier
 from latentlabels.results import (
     cleaned_table,
@@ -52,6 +62,7 @@ from latentlabels.results import (
     write_json,
     write_model,
 )
+from latentlabels.training.launching import Machines, launch
 
 MODEL, METRICS, SKIPPED = "model", "metrics.json", "skipped.csv"
 
@@ -138,30 +149,46 @@ def apply(
     columns: ApplyColumns,
     reading: InputOptions,
     output: TableOutput,
+    sharing: SharingOptions,
     run: RerunOptions,
 ) -> None:
     """Clean labels with a fitted model: leaves cleaned.parquet.
 
     Columns are those of fitting, where they are not named.
     """
+    launch(Machines(sharing.devices, sharing.nodes))
     voice = Voice(run)
     name = f"cleaned.{output.format}"
     written = [name, *_skipped(reading)]
-    with staged(output.out, written, overwrite=output.overwrite) as folder:
-        estimator = _load(model, run, reading, voice)
-        with voice.working(f"reading {table}"):
-            content = read_table(table)
+    with staged_together(output.out, written, output.format, overwrite=output.overwrite) as folder:
+        with agreed() as answers:
+            estimator = _load(model, run, reading, voice)
+            content = open_table(table)
             roles = roles_for_applying(content, estimator, columns)
-            rows = read_rows(content, roles, image_folder(table, reading.folder))
-        _warn_of_duplicates(rows.ids, voice)
-        cleaned = fitting.clean(estimator, rows, voice)
-        _write_skipped(folder, reading, rows.ids, cleaned.skipped, voice)
-        write_table_atomically(cleaned_table(rows.ids, cleaned), folder / name, output.format)
+            parts = TableParts.of(content, roles, estimator, image_folder(table, reading.folder))
+            tally = Tally()
+            with (
+                voice.working(f"cleaning {content.num_rows:,} rows"),
+                written_share(folder / name, output.format, answers) as write,
+            ):
+                for first, part in parts:
+                    with rows_from(first):
+                        rows = parts.read(first, part)
+                        cleaned = fitting.clean(estimator, rows, tally)
+                    write(cleaned_table(rows.ids, cleaned))
+            answers.own["tally"] = asdict(tally)
+        if processes.rank() > 0:
+            return
+        tally = Tally.of(told["tally"] for told in answers.all)
+        commit(folder / name, answers)
+        _warn_of_duplicates(content, roles, voice)
+        fitting.warn_of_unknown(tally, voice)
+        _write_skipped(folder, reading, content, roles, parts.bad, voice)
     voice.summary(
         [
-            ("rows", f"{len(rows):,}"),
-            ("verified", f"{rows.verified.sum():,}"),
-            ("changed", f"{cleaned.changed.sum():,} rows"),
+            ("rows", f"{tally.rows:,}"),
+            ("verified", f"{tally.verified:,}"),
+            ("changed", f"{tally.changed:,} rows"),
             ("written", f"{', '.join(written)} in {output.out}"),
         ]
     )
@@ -175,35 +202,44 @@ def predict(
     columns: PredictColumns,
     reading: InputOptions,
     output: TableOutput,
+    sharing: SharingOptions,
     run: RerunOptions,
 ) -> None:
     """Predict clean labels from the input alone: leaves predicted.parquet.
 
     Columns are those of fitting, where they are not named.
     """
+    launch(Machines(sharing.devices, sharing.nodes))
     voice = Voice(run)
     name = f"predicted.{output.format}"
     written = [name, *_skipped(reading)]
-    with staged(output.out, written, overwrite=output.overwrite) as folder:
-        estimator = _load(model, run, reading, voice)
-        with voice.working(f"reading {table}"):
-            content = read_table(table)
+    with staged_together(output.out, written, output.format, overwrite=output.overwrite) as folder:
+        with agreed() as answers:
+            estimator = _load(model, run, reading, voice)
+            content = open_table(table)
             roles = roles_for_predicting(content, estimator, columns)
-            x = read_examples(content, roles, image_folder(table, reading.folder))
-            ids = row_ids(content, roles)
-        _warn_of_duplicates(ids, voice)
-        with voice.working(f"predicting {len(x):,} rows"):
-            given = estimator.usable(x)
-            probabilities = estimator.predict_proba(given)
-        space = estimator.clean_space_
-        states = space.units.mode(torch.from_numpy(np.nan_to_num(probabilities))).numpy()
-        names = space.decode(states)
-        for row in given.bad:
-            names[row] = []
-        _write_skipped(folder, reading, ids, given.bad, voice)
-        predicted = predicted_table(ids, space.names, names, probabilities)
-        write_table_atomically(predicted, folder / name, output.format)
-    voice.summary([("rows", f"{len(x):,}"), ("written", f"{', '.join(written)} in {output.out}")])
+            parts = TableParts.of(content, roles, estimator, image_folder(table, reading.folder))
+            space = estimator.clean_space_
+            with (
+                voice.working(f"predicting {content.num_rows:,} rows"),
+                written_share(folder / name, output.format, answers) as write,
+            ):
+                for first, part in parts:
+                    with rows_from(first):
+                        rows = parts.read(first, part)
+                    probabilities = estimator.predict_proba(rows.x)
+                    states = space.units.mode(torch.from_numpy(np.nan_to_num(probabilities)))
+                    names = space.decode(states.numpy())
+                    for row in np.flatnonzero(~rows.usable()):
+                        names[row] = []
+                    write(predicted_table(rows.ids, space.names, names, probabilities))
+        if processes.rank() > 0:
+            return
+        commit(folder / name, answers)
+        _warn_of_duplicates(content, roles, voice)
+        _write_skipped(folder, reading, content, roles, parts.bad, voice)
+    total = content.num_rows
+    voice.summary([("rows", f"{total:,}"), ("written", f"{', '.join(written)} in {output.out}")])
 
 
 @app.command(epilog="Example: latentlabels demo --out demo")
@@ -251,18 +287,26 @@ def _fit(
             model, backbone, reading, run.seed, progress=voice.progress
         )
         with voice.working(f"reading {path}"):
-            table = read_table(path)
+            table = open_table(path)
             roles = roles_for_fitting(table, columns, cells)
             rows = read_rows(table, roles, image_folder(path, reading.folder))
             origin = {**origin, **provenance.of_table(path, len(rows)), **roles.provenance()}
-        _warn_of_duplicates(rows.ids, voice)
+        _warn_of_duplicates(table, roles, voice)
         rows = fitting.fit(estimator, rows, roles, model, voice)
-        cleaned = fitting.clean(estimator, rows, voice)
-        metrics = fitting.metrics_of(estimator, rows, cleaned, run.seed)
-        _write_skipped(folder, reading, rows.ids, cleaned.skipped, voice)
-        if kind is not None:
-            table = cleaned_table(rows.ids, cleaned)
-            write_table_atomically(table, folder / f"cleaned.{kind}", kind)
+        tally, recovered = Tally(), []
+        with ExitStack() as stack:
+            stack.enter_context(voice.working(f"cleaning {len(rows):,} rows"))
+            write = kind and stack.enter_context(written_in_parts(folder / f"cleaned.{kind}", kind))
+            for start in range(0, len(rows), PART_ROWS):
+                part = rows.between(start, min(start + PART_ROWS, len(rows)))
+                with rows_from(start):
+                    cleaned = fitting.clean(estimator, part, tally)
+                recovered.append(cleaned.probabilities[fitting.recoverable(part)])
+                if write:
+                    write(cleaned_table(part.ids, cleaned))
+        fitting.warn_of_unknown(tally, voice)
+        metrics = fitting.metrics_of(estimator, rows, tally, np.concatenate(recovered), run.seed)
+        _write_skipped(folder, reading, table, roles, rows.bad, voice)
         write_model(estimator, folder / MODEL, origin)
         write_json(folder / METRICS, metrics)
     if kind is None:
@@ -281,8 +325,8 @@ def _load(folder: Path, run: RerunOptions, reading: InputOptions, voice: Voice) 
     return estimator
 
 
-def _warn_of_duplicates(ids: pa.Table, voice: Voice) -> None:
-    if told := duplicates_told(ids):
+def _warn_of_duplicates(table: Any, roles: Roles, voice: Voice) -> None:
+    if roles.id is not None and (told := duplicates_told(table, roles.id)):
         voice.warn(told)
 
 
@@ -291,10 +335,16 @@ def _skipped(reading: InputOptions) -> list[str]:
 
 
 def _write_skipped(
-    folder: Path, reading: InputOptions, ids: pa.Table, skipped: Mapping[int, str], voice: Voice
+    folder: Path,
+    reading: InputOptions,
+    table: Any,
+    roles: Roles,
+    skipped: Mapping[int, str],
+    voice: Voice,
 ) -> None:
     if reading.on_bad_input != OnBadInput.SKIP:
         return
+    ids = row_ids(table, roles)
     write_table_atomically(skipped_table(ids, skipped), folder / SKIPPED, Format.CSV)
     if skipped:
         voice.warn(f"{len(skipped)} rows cannot be used and were left out: see {SKIPPED}.")

@@ -27,9 +27,8 @@ from latentlabels.cli.options import (
 from latentlabels.cli.roles import roles_for_fitting
 from latentlabels.cli.rows import Rows, image_folder, read_rows
 from latentlabels.data.arrow_cells import ArrowCells
-from latentlabels.data.labels import read_columns
 from latentlabels.data.rarity import without_rare
-from latentlabels.data.table import read_table
+from latentlabels.data.table import open_table
 from latentlabels.errors import LabelError, LatentLabelsError
 from latentlabels.estimator import RobustClassifier
 from latentlabels.experiments.task import Task
@@ -127,7 +126,7 @@ def compare(
     entries = chosen_entries(comparison.methods or ())
     estimator = fitting.estimator_of(model, backbone, reading, 0, progress=voice.progress)
     with voice.working(f"reading {table}"):
-        content = read_table(table)
+        content = open_table(table)
         roles = roles_for_fitting(content, columns, cells)
         rows = read_rows(content, roles, image_folder(table, reading.folder))
     rows = fitting.in_one_spelling(estimator, rows, voice)
@@ -165,12 +164,10 @@ def task_of(rows: Rows, estimator: RobustClassifier) -> Task:
         assert isinstance(usable.examples, Vectors)
         taken, x = usable.rows, usable.examples.values
     assert isinstance(x, np.ndarray)
-    noisy: Any = rows.noisy_of(np.isin(np.arange(len(rows)), taken))
-    if estimator.min_count > 1:
-        columns = without_rare(read_columns(noisy), estimator.min_count)
-        cells = {name: column.cells for name, column in columns.items()}
-        noisy = cells if len(cells) > 1 else cells[""]
-    clean = [rows.clean[row] for row in taken]
+    columns = {name: column.take(taken) for name, column in rows.noisy.items()}
+    cells = {n: c.as_given() for n, c in without_rare(columns, estimator.min_count).items()}
+    noisy = cells if len(cells) > 1 else next(iter(cells.values()))
+    clean = rows.clean.take(taken).as_given()
     return Task(x, noisy, clean, rows.split[taken], rows.verified[taken])
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from latentlabels import processes
 from latentlabels.cli import one_line
 from latentlabels.cli.options import VoiceOptions
 from latentlabels.errors import shown
@@ -27,10 +28,11 @@ class Voice:
     """
 
     def __init__(self, options: VoiceOptions) -> None:
-        self.quiet = options.quiet
+        # Of several processes the first speaks.
+        self.quiet = options.quiet or processes.rank() > 0
         wanted = sys.stderr.isatty() if options.progress is None else options.progress
-        self.progress = wanted and not options.quiet
-        self.console = Console(quiet=options.quiet)
+        self.progress = wanted and not self.quiet
+        self.console = Console(quiet=self.quiet)
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:

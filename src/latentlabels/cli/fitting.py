@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import latentlabels
 from latentlabels.cleaning import CleanedLabels
@@ -21,8 +22,8 @@ from latentlabels.cli.options import (
 )
 from latentlabels.cli.roles import Roles
 from latentlabels.cli.rows import (
+    Mask,
     Rows,
-    names_of,
     read_matrix,
     read_names,
     require_in_vocabulary,
@@ -30,10 +31,9 @@ from latentlabels.cli.rows import (
     respelt,
     spelling_of,
     spellings_told,
-    taking,
 )
 from latentlabels.cli.scores import compared, number
-from latentlabels.data.arrow_cells import ArrowCells
+from latentlabels.cli.tally import Tally
 from latentlabels.data.labels import Name
 from latentlabels.errors import LabelError, LatentLabelsError, shown
 from latentlabels.estimator import RobustClassifier
@@ -110,18 +110,17 @@ def fit(
     if estimator.clean_labels is not None and options.clean_labels is not None:
         require_in_vocabulary(rows, estimator.clean_labels, options.clean_labels)
         _warn_of_unverified(estimator.clean_labels, rows, voice)
-    if isinstance(rows.x, ArrowCells):
-        rows = replace(rows, x=estimator.usable(rows.x))
+    rows = replace(rows, x=estimator.usable(rows.x))
     known = rows.known_clean()
     training = rows.split == "train"
     validation = None
     held_out = rows.labelled_in("validation")
     if held_out.any():
-        validation = (rows.examples(held_out), taking(rows.clean, held_out))
+        validation = (rows.examples(held_out), rows.clean.take(held_out))
     estimator.fit(
         rows.examples(training),
         rows.noisy_of(training),
-        None if known is None else taking(known, training),
+        None if known is None else known.take(training),
         validation=validation,
     )
     if estimator.clean_labels is None:
@@ -145,43 +144,46 @@ def in_one_spelling(estimator: RobustClassifier, rows: Rows, voice: Voice) -> Ro
     return rows
 
 
-def clean(estimator: RobustClassifier, rows: Rows, voice: Voice) -> CleanedLabels:
-    """Clean all rows; verified ones keep what was verified."""
+def clean(estimator: RobustClassifier, rows: Rows, tally: Tally) -> CleanedLabels:
+    """Clean rows, and count them; verified ones keep what was verified."""
     if estimator.normalise_labels:
         rows = respelt(rows, estimator.known_spelling())
     space = estimator.noisy_space_
-    everywhere = np.ones(len(rows), dtype=np.bool_)
     names = {name for vocabulary in space.vocabularies for name in vocabulary.names}
-    given = dict.fromkeys(
-        name for cells in rows.noisy.values() for cell in cells for name in names_of(cell)
-    )
-    unknown = [name for name in given if name not in names]
-    if unknown:
+    noisy = rows.noisy_of(columns=space.columns)
+    cleaned = estimator.clean(rows.x, noisy, rows.known_clean())
+    given = chain.from_iterable(column.counts() for column in rows.noisy.values())
+    tally.add(cleaned, (name for name in given if name not in names))
+    return cleaned
+
+
+def warn_of_unknown(tally: Tally, voice: Voice) -> None:
+    """Say which noisy labels the model does not know."""
+    if tally.unknown:
         voice.warn(
-            f"{len(unknown)} noisy labels are not in the model's vocabulary and say nothing: "
-            f"{listed(unknown)}."
+            f"{len(tally.unknown)} noisy labels are not in the model's vocabulary and say nothing: "
+            f"{listed(tally.unknown)}."
         )
-    with voice.working(f"cleaning {len(rows):,} rows"):
-        return estimator.clean(rows.x, rows.noisy_of(everywhere, space.columns), rows.known_clean())
 
 
 def metrics_of(
-    estimator: RobustClassifier, rows: Rows, cleaned: CleanedLabels, seed: int
+    estimator: RobustClassifier,
+    rows: Rows,
+    tally: Tally,
+    probabilities: NDArray[np.float32],
+    seed: int,
 ) -> dict[str, Any]:
     """What is told of a run: metrics.json.
 
     Args:
         estimator: fitted.
-        rows: all rows of the table.
-        cleaned: their cleaned labels.
+        rows: all rows of the table, with what was read of their examples.
+        tally: of their cleaned labels.
+        probabilities: of the rows that `recoverable` chooses, (some, clean).
         seed: of everything random.
     """
     history, choice, space = estimator.history_, estimator.auxiliary_choice_, estimator.clean_space_
-    test = rows.labelled_in("test")
-    recovery = rows.labelled_in("train") & ~rows.verified
-    skipped = np.zeros(len(rows), dtype=np.bool_)
-    skipped[list(cleaned.skipped)] = True
-    test, recovery = test & ~skipped, recovery & ~skipped
+    test = rows.labelled_in("test") & rows.usable()
     predicted = np.empty((0, 0))
     if test.any():
         predicted = estimator.predict_proba(rows.examples(test))
@@ -198,7 +200,7 @@ def metrics_of(
             "all": len(rows),
             **{part: int((rows.split == part).sum()) for part in ("train", "validation", "test")},
             "verified": int(rows.verified.sum()),
-            "skipped": len(cleaned.skipped),
+            "skipped": int((~rows.usable()).sum()),
         },
         "labels": {"noisy": len(estimator.noisy_space_.names), "clean": len(space.names)},
         "auxiliary": {"kind": choice.kind, "held_out_loss": choice.held_out_loss},
@@ -213,17 +215,19 @@ def metrics_of(
         "history": [
             {name: number(value) for name, value in epoch.items()} for epoch in history.epochs
         ],
-        "changes": {
-            "rows": int(cleaned.changed.sum()),
-            "added": sum(map(len, cleaned.added)),
-            "removed": sum(map(len, cleaned.removed)),
-        },
+        "changes": {"rows": tally.changed, "added": tally.added, "removed": tally.removed},
         "validation": None
         if history.validation is None
         else {score_name(space.units): number(history.validation)},
-        "test": compared(space, taking(rows.clean, test), predicted),
-        "recovery": compared(space, taking(rows.clean, recovery), cleaned.probabilities[recovery]),
+        "test": compared(space, rows.clean.take(test), predicted),
+        "recovery": compared(space, rows.clean.take(recoverable(rows)), probabilities),
     }
+
+
+def recoverable(rows: Rows) -> Mask:
+    """Training rows whose clean labels are there and were not read, (rows,)."""
+    mask: Mask = rows.labelled_in("train") & ~rows.verified & rows.usable()
+    return mask
 
 
 def _check(rows: Rows, roles: Roles, options: ModelOptions) -> None:
@@ -236,20 +240,19 @@ def _check(rows: Rows, roles: Roles, options: ModelOptions) -> None:
             f"{shown(roles.clean)} may be read. Verify some rows, or say what is known with "
             "--transition-matrix."
         )
-    for name, cells in rows.noisy.items():
-        if not any(names_of(cells[row]) for row in np.flatnonzero(training)):
+    for name, column in rows.noisy.items():
+        if not column.take(training).counts():
             raise LabelError(f"No training row has a noisy label in column {shown(name)}.")
-    read = np.flatnonzero(rows.verified | rows.labelled_in("validation"))
-    if len(read) and not any(names_of(rows.clean[row]) for row in read):
+    read = rows.verified | rows.labelled_in("validation")
+    if read.any() and not rows.clean.take(read).counts():
         raise LabelError("No verified row has a clean label: there is nothing to learn.")
     require_known_classes(rows)
 
 
 def _warn_of_unverified(names: Sequence[Name], rows: Rows, voice: Voice) -> None:
-    verified = np.flatnonzero(rows.verified)
-    seen = {name for row in verified for name in names_of(rows.clean[row])}
+    seen = rows.clean.take(rows.verified).counts()
     never = [name for name in names if name not in seen]
-    if never and len(verified):
+    if never and rows.verified.any():
         voice.warn(
             f"{len(never)} of {len(names)} clean labels never occur among verified rows: "
             f"{listed(never)}. Little can be learnt of them."
@@ -257,7 +260,7 @@ def _warn_of_unverified(names: Sequence[Name], rows: Rows, voice: Voice) -> None
 
 
 def _warn_of_assumed_noise(rows: Rows, options: ModelOptions, voice: Voice) -> None:
-    classes = all(isinstance(cell, str) for cells in rows.noisy.values() for cell in cells)
+    classes = all(column.exclusive for column in rows.noisy.values())
     chosen = options.transition_matrix or options.auxiliary != DEFAULTS["auxiliary"]
     if rows.verified.any() or chosen or not classes:
         return

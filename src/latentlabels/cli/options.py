@@ -505,6 +505,25 @@ class TableOutput(OutputOptions):
 
 
 @dataclass(frozen=True)
+class SharingOptions:
+    """Processes that share a table's rows, each of which writes a Parquet file of its own."""
+
+    devices: Annotated[
+        int | None,
+        _option(
+            "Processes",
+            "--devices",
+            min=1,
+            help="Processes on each machine that share the rows; by default one, or torchrun's.",
+        ),
+    ] = DEFAULTS["devices"]
+    nodes: Annotated[
+        int | None,
+        _option("Processes", "--nodes", min=1, help="Machines; by default one, or torchrun's."),
+    ] = DEFAULTS["nodes"]
+
+
+@dataclass(frozen=True)
 class VoiceOptions:
     """What a command says."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-import pyarrow as pa
 from pydantic import TypeAdapter, ValidationError
 
 from latentlabels.cli.options import (
@@ -16,7 +15,7 @@ from latentlabels.cli.options import (
     PredictColumns,
 )
 from latentlabels.data.cells import CellForm, Kind, cell_form
-from latentlabels.data.columns import InputKind, column_of, columns_told, input_kind
+from latentlabels.data.columns import InputKind, columns_told, input_kind, require_column
 from latentlabels.data.labels import Vocabulary
 from latentlabels.description import first_mistake
 from latentlabels.errors import ModelFolderError, TableError, shortened
@@ -53,6 +52,11 @@ class Roles:
     id: str | None = None
     input_kind: InputKind = InputKind.VECTOR
 
+    def labels(self) -> list[str]:
+        """The columns that say something of a row beside its input, each once."""
+        several = [*self.noisy, self.clean, self.verified, self.split, self.id]
+        return list(dict.fromkeys(name for name in several if name is not None))
+
     def provenance(self) -> dict[str, Any]:
         """What a model's folder keeps of the roles it was fitted with."""
         return {PROVENANCE_KEY: asdict(self)}
@@ -61,7 +65,7 @@ class Roles:
 READER: Final = TypeAdapter(Roles)
 
 
-def roles_for_fitting(table: pa.Table, columns: FitColumns, cells: CellOptions) -> Roles:
+def roles_for_fitting(table: Any, columns: FitColumns, cells: CellOptions) -> Roles:
     """The roles that options give to a table's columns.
 
     Raises:
@@ -90,7 +94,7 @@ def roles_for_fitting(table: pa.Table, columns: FitColumns, cells: CellOptions) 
     return roles
 
 
-def kind_of_input(table: pa.Table, columns: FitColumns) -> InputKind:
+def kind_of_input(table: Any, columns: FitColumns) -> InputKind:
     """What the inputs are, found out where it is not said.
 
     Raises:
@@ -108,7 +112,7 @@ def kind_of_input(table: pa.Table, columns: FitColumns) -> InputKind:
     return input_kind(table, columns.input)
 
 
-def roles_for_applying(table: pa.Table, model: RobustClassifier, columns: ApplyColumns) -> Roles:
+def roles_for_applying(table: Any, model: RobustClassifier, columns: ApplyColumns) -> Roles:
     """The roles of fitting, where options do not say otherwise.
 
     The table need not have the columns of clean labels, verified rows and splits that fitting had.
@@ -155,9 +159,7 @@ def roles_for_applying(table: pa.Table, model: RobustClassifier, columns: ApplyC
     return roles
 
 
-def roles_for_predicting(
-    table: pa.Table, model: RobustClassifier, columns: PredictColumns
-) -> Roles:
+def roles_for_predicting(table: Any, model: RobustClassifier, columns: PredictColumns) -> Roles:
     """Inputs and names of rows, as in fitting where options do not say otherwise."""
     fitted = fitted_roles(model)
     roles = Roles(
@@ -189,7 +191,7 @@ def fitted_roles(model: RobustClassifier) -> Roles:
         ) from error
 
 
-def _check(table: pa.Table, roles: Roles) -> None:
+def _check(table: Any, roles: Roles) -> None:
     if not roles.input:
         raise TableError("The model does not say what its inputs are: name them with --input.")
     if roles.verified is not None and roles.clean is None:
@@ -200,7 +202,7 @@ def _check(table: pa.Table, roles: Roles) -> None:
         )
     for option, names in (("--input", roles.input), ("--noisy", roles.noisy)):
         for name in names:
-            column_of(table, name)
+            require_column(table, name)
             if names.count(name) > 1:
                 raise TableError(
                     f"{option} {shortened(name)} is given twice. Name each column once."
@@ -208,14 +210,14 @@ def _check(table: pa.Table, roles: Roles) -> None:
     if roles.id in RESULT_COLUMNS:
         raise TableError(f"The results have a column {roles.id!r} of their own: rename --id's.")
     for name in filter(None, (roles.clean, roles.verified, roles.split, roles.id)):
-        column_of(table, name)
+        require_column(table, name)
 
 
-def _id(table: pa.Table, name: str | None) -> str | None:
+def _id(table: Any, name: str | None) -> str | None:
     return name if name is not None else _if_there(table, ID_COLUMN)
 
 
-def _if_there(table: pa.Table, name: str | None) -> str | None:
+def _if_there(table: Any, name: str | None) -> str | None:
     return name if name in table.column_names else None
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,17 +17,17 @@ from numpy.typing import NDArray
 
 from latentlabels.cli.roles import Roles
 from latentlabels.data.arrow_cells import ArrowCells
-from latentlabels.data.cells import Kind, Labels, MultiClass, MultiLabel, read_labels
+from latentlabels.data.cells import Kind, read_labels
 from latentlabels.data.columns import InputKind, column_of, flags, input_matrix, splits
-from latentlabels.data.labels import Name
-from latentlabels.data.spelling import Spelling, told_of_spellings
-from latentlabels.errors import LabelError, TableError, shortened, shown
+from latentlabels.data.labels import Column, Name
+from latentlabels.data.spelling import Spelling, every_name, told_of_spellings
+from latentlabels.errors import LabelError, TableError, row_number, shortened, shown
 from latentlabels.inputs import Usable
 
 ROW_COLUMN = "row"
+MOST_NAMES = 4_000_000
 
 Mask = NDArray[np.bool_]
-Column = MultiLabel | MultiClass
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Rows:
         ids: a table of one column that names the rows.
         x: vectors (rows, inputs), or the cells of images or texts, or what was read of them.
         noisy: noisy labels by column.
-        clean: clean labels, None where there are none.
+        clean: clean labels, missing where there are none.
         split: "train", "validation" or "test", (rows,).
         verified: training rows whose clean labels may be read, (rows,).
     """
@@ -58,40 +59,67 @@ class Rows:
             return self.x.part(rows)
         return self.x.take(rows) if isinstance(self.x, ArrowCells) else self.x[rows]
 
-    def labelled_in(self, part: str) -> Mask:
-        """Rows of one part of the data with a clean label, readable or not, (rows,)."""
-        mask: Mask = _labelled(self.clean) & (self.split == part)
+    def between(self, start: int, stop: int) -> Rows:
+        """Some rows that follow one another, of which the examples have been read."""
+        assert isinstance(self.x, Usable)
+        chosen = np.arange(start, stop)
+        return Rows(
+            self.ids.slice(start, stop - start),
+            self.x.between(start, stop),
+            {name: column.take(chosen) for name, column in self.noisy.items()},
+            self.clean.take(chosen),
+            self.split[start:stop],
+            self.verified[start:stop],
+        )
+
+    def usable(self) -> Mask:
+        """Rows whose examples can be used, (rows,)."""
+        mask = np.ones(len(self), dtype=np.bool_)
+        mask[list(self.bad)] = False
         return mask
 
-    def noisy_of(self, rows: Mask, columns: Sequence[str] | None = None) -> Labels:
+    @property
+    def bad(self) -> dict[int, str]:
+        """Why the examples of the other rows cannot be used, by row."""
+        return self.x.bad if isinstance(self.x, Usable) else {}
+
+    def labelled_in(self, part: str) -> Mask:
+        """Rows of one part of the data with a clean label, readable or not, (rows,)."""
+        mask: Mask = ~self.clean.missing & (self.split == part)
+        return mask
+
+    def noisy_of(
+        self, rows: Mask | None = None, columns: Sequence[str] | None = None
+    ) -> Column | dict[str, Column]:
         """Noisy labels of some rows, as the estimator takes them.
 
         Args:
-            rows: which rows.
+            rows: which rows; by default all.
             columns: what the columns are called, where the model knows them by other names.
         """
-        taken = [taking(column, rows) for column in self.noisy.values()]
+        taken = list(self.noisy.values())
+        if rows is not None:
+            taken = [column.take(rows) for column in taken]
         if len(taken) == 1:
             return taken[0]
         return dict(zip(columns or self.noisy, taken, strict=True))
 
     def known_clean(self) -> Column | None:
-        """Clean labels of all rows, None where they may not be read; nothing where none may be."""
-        if not self.verified.any():
-            return None
-        masked = [
-            cell if may else None for cell, may in zip(self.clean, self.verified, strict=True)
-        ]
-        return masked  # type: ignore[return-value]
+        """Clean labels of all rows, missing where they may not be read; nothing where none may."""
+        return self.clean.only(self.verified) if self.verified.any() else None
 
 
-def read_rows(table: pa.Table, roles: Roles, folder: Path) -> Rows:
+def read_rows(
+    table: Any, roles: Roles, folder: Path, x: Usable | None = None, first: int = 0
+) -> Rows:
     """Read and check the columns.
 
     Args:
         table: the table.
         roles: of its columns.
         folder: where images' paths start.
+        x: the examples, where they have been read.
+        first: number of the table's first row, where it is a part of one.
 
     Raises:
         TableError: cells that cannot be read.
@@ -100,19 +128,20 @@ def read_rows(table: pa.Table, roles: Roles, folder: Path) -> Rows:
     noisy: dict[str, Column] = {}
     for name, form in zip(roles.noisy, roles.noisy_forms, strict=True):
         noisy[name] = read_labels(table, name, form)
-        if form.kind == Kind.MULTICLASS and None in noisy[name]:
+        if form.kind == Kind.MULTICLASS and noisy[name].missing.any():
+            row = row_number(noisy[name].missing.argmax())
             raise LabelError(
-                f"Row {noisy[name].index(None)} of column {shown(name)} is empty (rows count from "
-                "0), and every row needs one class. Fill it in, or leave the row out."
+                f"Row {row} of column {shown(name)} is empty (rows count from 0), and every row "
+                "needs one class. Fill it in, or leave the row out."
             )
-    clean = _nothing(table.num_rows)
+    clean = Column.of(repeat(None, table.num_rows), "classes")
     if roles.clean is not None and roles.clean_form is not None:
         clean = read_labels(table, roles.clean, roles.clean_form)
     everywhere = np.full(table.num_rows, "train")
     split = everywhere if roles.split is None else splits(table, roles.split)
     return Rows(
-        ids=row_ids(table, roles),
-        x=read_examples(table, roles, folder),
+        ids=row_ids(table, roles, first),
+        x=read_examples(table, roles, folder) if x is None else x,
         noisy=noisy,
         clean=clean,
         split=split,
@@ -120,7 +149,7 @@ def read_rows(table: pa.Table, roles: Roles, folder: Path) -> Rows:
     )
 
 
-def read_examples(table: pa.Table, roles: Roles, folder: Path) -> NDArray[np.float32] | ArrowCells:
+def read_examples(table: Any, roles: Roles, folder: Path) -> NDArray[np.float32] | ArrowCells:
     """Vectors (rows, inputs), or the cells of images or texts, which are not looked at yet.
 
     Raises:
@@ -147,14 +176,14 @@ def image_folder(table: Path, folder: Path | None) -> Path:
     return folder
 
 
-def row_ids(table: pa.Table, roles: Roles) -> pa.Table:
-    """The column that names the rows, or their numbers from 0.
+def row_ids(table: Any, roles: Roles, first: int = 0) -> pa.Table:
+    """The column that names the rows, or their numbers from the first one's.
 
     Raises:
         TableError: a column of a kind that results cannot hold.
     """
     if roles.id is None:
-        return pa.table({ROW_COLUMN: np.arange(table.num_rows)})
+        return pa.table({ROW_COLUMN: np.arange(first, first + table.num_rows)})
     ids = pa.table({roles.id: column_of(table, roles.id)})
     try:
         # Found out here, and not when a long training has ended.
@@ -213,14 +242,13 @@ def require_in_vocabulary(rows: Rows, vocabulary: Collection[Name], path: Path) 
     Raises:
         LabelError: the first that is not.
     """
-    known = set(vocabulary)
-    for row in np.flatnonzero(rows.verified | rows.labelled_in("validation")):
-        for name in names_of(rows.clean[row]):
-            if name not in known:
-                raise LabelError(
-                    f"Row {row} has the clean label {shown(name)} (rows count from 0), which is "
-                    f"not in {path}. Correct it, or add it there."
-                )
+    readable = rows.clean.only(rows.verified | rows.labelled_in("validation"))
+    found = readable.first_beside(vocabulary)
+    if found:
+        raise LabelError(
+            f"Row {found[0]} has the clean label {shown(found[1])} (rows count from 0), which is "
+            f"not in {path}. Correct it, or add it there."
+        )
 
 
 def require_known_classes(rows: Rows) -> None:
@@ -229,17 +257,14 @@ def require_known_classes(rows: Rows) -> None:
     Raises:
         LabelError: the first that has.
     """
-    for name, cells in rows.noisy.items():
-        if any(isinstance(cell, list) for cell in cells):
-            continue
-        seen = set(taking(cells, rows.split == "train"))
-        for row, cell in enumerate(cells):
-            if cell not in seen:
-                raise LabelError(
-                    f"Row {row} has the class {shown(cell)} in column {shown(name)} (rows count "
-                    "from 0), and no training row has it. Leave the row out, or move it to the "
-                    "training rows."
-                )
+    for name, column in rows.noisy.items():
+        found = column.first_beside(column.take(rows.split == "train").counts())
+        if column.exclusive and found:
+            raise LabelError(
+                f"Row {found[0]} has the class {shown(found[1])} in column {shown(name)} (rows "
+                "count from 0), and no training row has it. Leave the row out, or move it to the "
+                "training rows."
+            )
 
 
 def spelling_of(rows: Rows, given: Iterable[Name]) -> Spelling:
@@ -259,30 +284,33 @@ def spellings_told(rows: Rows) -> str | None:
 
 def respelt(rows: Rows, spelling: Spelling) -> Rows:
     """The rows with every label in its chosen spelling."""
-
-    def column(cells: Column) -> Column:
-        spelt = spelling.cells([cell and names_of(cell) for cell in cells])
-        exclusive = any(isinstance(cell, str) for cell in cells)
-        return [cell and cell[0] for cell in spelt] if exclusive else spelt  # type: ignore[index, return-value]
-
-    noisy = {name: column(cells) for name, cells in rows.noisy.items()}
-    return replace(rows, noisy=noisy, clean=column(rows.clean))
+    (clean,) = spelling.columns({"": rows.clean}).values()
+    return replace(rows, noisy=spelling.columns(rows.noisy), clean=clean)
 
 
-def _readable_names(rows: Rows) -> tuple[Iterator[str], Iterator[str]]:
-    """The noisy names that fitting may read, and the clean ones."""
-
-    def names(columns: Iterable[Column], chosen: Mask) -> Iterator[str]:
-        return (n for cells in columns for cell in taking(cells, chosen) for n in names_of(cell))
-
+def _readable_names(rows: Rows) -> tuple[Iterable[Name], Iterable[Name]]:
+    """The noisy names that fitting may read, as often as they occur, and the clean ones."""
+    training = rows.split == "train"
     readable = rows.verified | rows.labelled_in("validation")
-    return names(rows.noisy.values(), rows.split == "train"), names([rows.clean], readable)
+    return (
+        every_name(column.take(training) for column in rows.noisy.values()),
+        every_name([rows.clean.take(readable)]),
+    )
 
 
-def duplicates_told(ids: pa.Table) -> str | None:
-    """How many rows share their name with another, and which; None where none does."""
+def duplicates_told(table: Any, column: str) -> str | None:
+    """How many rows share their name with another, and which; None where none does.
+
+    Of very many rows, whose names would fill the memory, it is not found out.
+
+    Args:
+        table: the table.
+        column: that names its rows.
+    """
+    if table.num_rows > MOST_NAMES:
+        return None
     try:
-        counts = ids.column(0).value_counts()
+        counts = column_of(table, column).value_counts()
         several = counts.filter(pc.greater(counts.field("counts"), 1))
     except pa.ArrowNotImplementedError:  # lists, and other kinds that few name rows by
         return None
@@ -290,43 +318,22 @@ def duplicates_told(ids: pa.Table) -> str | None:
         return None
     first = several[0]
     return (
-        f"{pc.sum(several.field('counts')).as_py():,} rows share their {ids.column_names[0]} with "
+        f"{pc.sum(several.field('counts')).as_py():,} rows share their {column} with "
         f"another, such as the {first['counts'].as_py():,} named {shown(first['values'].as_py())}. "
         "The results have a row for each, in the table's order; name a column that tells rows "
         "apart with --id to join by it."
     )
 
 
-def names_of(cell: list[str] | str | None) -> list[str]:
-    """The names in a label."""
-    if cell is None:
-        return []
-    return [cell] if isinstance(cell, str) else cell
-
-
-def taking(column: Column, rows: Mask) -> Column:
-    """Some of a column's cells."""
-    return [column[row] for row in np.flatnonzero(rows)]  # type: ignore[return-value]
-
-
-def _verified(table: pa.Table, roles: Roles, clean: Column) -> Mask:
-    labelled = _labelled(clean)
+def _verified(table: Any, roles: Roles, clean: Column) -> Mask:
+    labelled = ~clean.missing
     if roles.verified is None:
         return labelled
     verified = flags(table, roles.verified)
     if (verified & ~labelled).any():
-        row = int(np.flatnonzero(verified & ~labelled)[0])
+        row = row_number((verified & ~labelled).argmax())
         raise LabelError(
             f"Row {row} is verified and column {shown(roles.clean)} is empty there (rows count "
             "from 0). Give its label, [] for none, or do not mark it as verified."
         )
     return verified
-
-
-def _labelled(clean: Column) -> Mask:
-    return np.array([cell is not None for cell in clean], dtype=np.bool_)
-
-
-def _nothing(rows: int) -> Column:
-    labels: MultiClass = [None] * rows
-    return labels

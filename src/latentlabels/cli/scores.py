@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentlabels.cli.rows import Column, names_of
-from latentlabels.data.labels import LabelSpace, encode, read_columns
+from latentlabels.data.labels import Column, LabelSpace, encode
 from latentlabels.evaluation.metrics import score, score_name
 
 
@@ -30,10 +29,10 @@ def compared(
         The score, from 0 to 1, by its name; on how many rows; unknown labels. None without rows.
     """
     known = set(space.names)
-    unknown = sorted({name for cell in clean for name in names_of(cell) if name not in known})
-    if not clean:
+    unknown = sorted(name for name in map(str, clean.counts()) if name not in known)
+    if not len(clean):
         return None
-    truth = encode(read_columns(clean), space, unknown="ignore", what="clean").toarray()
+    truth = encode({"": clean}, space, unknown="ignore", what="clean").toarray()
     value = score(space.units, truth, probabilities.astype(np.float64))
     result: dict[str, Any] = {score_name(space.units): number(value), "rows": len(clean)}
     if unknown:

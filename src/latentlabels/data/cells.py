@@ -7,7 +7,7 @@ Numbers become their text. An empty cell is a missing label; `[]` says that ther
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -16,10 +16,12 @@ from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 
-from latentlabels.data.columns import column_of
+from latentlabels.data.columns import require_column
+from latentlabels.data.labels import Column
 from latentlabels.data.missing import is_missing
+from latentlabels.data.parts import in_parts
 from latentlabels.data.texts import is_whole_text
-from latentlabels.errors import TableError, shown
+from latentlabels.errors import TableError, row_number, shown
 
 DELIMITERS: Final = (";", "|", ",")
 
@@ -51,7 +53,7 @@ class CellForm:
 
 
 def label_cells(
-    table: pa.Table, columns: Sequence[str], *, delimiter: str | None = None, kind: Kind = Kind.AUTO
+    table: Any, columns: Sequence[str], *, delimiter: str | None = None, kind: Kind = Kind.AUTO
 ) -> Labels:
     """The labels of every row.
 
@@ -72,14 +74,16 @@ def label_cells(
             class.
     """
     read = {
-        name: read_labels(table, name, cell_form(table, name, delimiter=delimiter, kind=kind))
+        name: read_labels(
+            table, name, cell_form(table, name, delimiter=delimiter, kind=kind)
+        ).as_given()
         for name in columns
     }
     return read if len(columns) > 1 else read[columns[0]]
 
 
 def cell_form(
-    table: pa.Table, column: str, *, delimiter: str | None = None, kind: Kind = Kind.AUTO
+    table: Any, column: str, *, delimiter: str | None = None, kind: Kind = Kind.AUTO
 ) -> CellForm:
     """How a column's cells are to be read, found out where it is not said.
 
@@ -87,34 +91,44 @@ def cell_form(
     """
     if delimiter == "":
         raise TableError("A delimiter is at least one character, got none.")
-    cells = column_of(table, column)
-    nested = pa.types.is_nested(cells.type)
-    values = [] if nested else cells.to_pylist()
-    texts = [value for value in values if isinstance(value, str)]
-    lists = [value for value in map(_json_list, texts) if value is not None]
-    listed = nested or bool(lists)
+    require_column(table, column)
+    listed = bool(pa.types.is_nested(table.schema.field(column).type))
+    filled, occurring = False, set()
+    candidates = DELIMITERS if delimiter is None else (delimiter,)
+    for _, part in () if listed else in_parts(table, [column]):
+        texts = [value for value in part.column(0).to_pylist() if isinstance(value, str)]
+        lists = [value for value in map(_json_list, texts) if value is not None]
+        listed, filled = listed or bool(lists), filled or any(lists)
+        occurring |= {d for d in candidates if any(d in text for text in texts)}
     # An empty list says "no label" in a column of delimited texts too.
-    if delimiter is None and not any(lists) and kind != Kind.MULTICLASS:
-        delimiter = next((d for d in DELIMITERS if any(d in text for text in texts)), None)
+    if delimiter is None and not filled and kind != Kind.MULTICLASS:
+        delimiter = next((d for d in DELIMITERS if d in occurring), None)
     if kind == Kind.AUTO:
-        several = listed or (delimiter is not None and any(delimiter in text for text in texts))
+        several = listed or delimiter in occurring
         kind = Kind.MULTILABEL if several else Kind.MULTICLASS
     return CellForm(kind, delimiter)
 
 
-def read_labels(table: pa.Table, column: str, form: CellForm) -> MultiLabel | MultiClass:
-    """A column's labels in the given form; returned and raised is what `label_cells` says."""
-    cells: list[Any] = column_of(table, column).to_pylist()
+def read_labels(table: Any, column: str, form: CellForm) -> Column:
+    """A column's labels in the given form, with the errors that `label_cells` names."""
+    require_column(table, column)
     exclusive = form.kind == Kind.MULTICLASS
-    for row, value in enumerate(cells):
-        try:
-            names = names_in(value, form.delimiter)
-            cells[row] = _one_name(names) if exclusive else names
-        except TableError as error:
-            raise TableError(
-                f"Row {row} of column {shown(column)} (rows count from 0): {error}"
-            ) from error
-    return cells
+    return Column.of(_cells(table, column, form), "classes" if exclusive else "names")
+
+
+def _cells(table: Any, column: str, form: CellForm) -> Iterator[list[str] | None]:
+    """The names in each cell; an empty one of a class is none."""
+    for first, part in in_parts(table, [column]):
+        for row, value in enumerate(part.column(0).to_pylist(), first):
+            try:
+                names = names_in(value, form.delimiter)
+                if form.kind == Kind.MULTICLASS:
+                    names = _one_name(names)
+            except TableError as error:
+                raise TableError(
+                    f"Row {row_number(row)} of column {shown(column)} (rows count from 0): {error}"
+                ) from error
+            yield names
 
 
 def names_in(value: Any, delimiter: str | None) -> list[str] | None:
@@ -178,12 +192,10 @@ def _name(value: Any) -> str:
     raise TableError(f"A label is a text or a finite number, got {shown(value)}.")
 
 
-def _one_name(cell: list[str] | None) -> str | None:
-    if not cell:
-        return None
-    if len(cell) > 1:
+def _one_name(cell: list[str] | None) -> list[str] | None:
+    if cell is not None and len(cell) > 1:
         raise TableError(
             f"One class is wanted, got {len(cell)} labels. Leave one, or read the column as "
             "multilabel (--noisy-kind, --clean-kind)."
         )
-    return cell[0]
+    return cell or None

@@ -6,14 +6,22 @@ import re
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from latentlabels.errors import TableError, shortened, shown, spelt_alike
+from latentlabels.data.parts import in_parts
+from latentlabels.errors import (
+    TableError,
+    row_number,
+    rows_from,
+    shortened,
+    shown,
+    spelt_alike,
+)
 
 COLUMNS_NAMED: Final = 12
 CELLS_LOOKED_AT: Final = 1000
@@ -32,14 +40,24 @@ SPLITS: Final = {
 }
 
 
-def column_of(table: pa.Table, name: str) -> pa.ChunkedArray:
+def column_of(table: Any, name: str) -> pa.ChunkedArray:
     """A column by its name.
 
     Raises:
         TableError: there is none; the message names those that are spelled alike.
     """
+    require_column(table, name)
+    return table.column(name)
+
+
+def require_column(table: Any, name: str) -> None:
+    """Check that there is a column.
+
+    Raises:
+        TableError: there is none; the message names those that are spelled alike.
+    """
     if name in table.column_names:
-        return table.column(name)
+        return
     close = spelt_alike(name, table.column_names)
     if close:
         hint = f"Did you mean {' or '.join(map(repr, close))}?"
@@ -48,7 +66,7 @@ def column_of(table: pa.Table, name: str) -> pa.ChunkedArray:
     raise TableError(f"The table has no column {shown(name)}. {hint}")
 
 
-def columns_told(table: pa.Table) -> str:
+def columns_told(table: Any) -> str:
     """The first of a table's columns, and how many more there are."""
     names = ", ".join(map(shortened, table.column_names[:COLUMNS_NAMED]))
     more = len(table.column_names) - COLUMNS_NAMED
@@ -63,7 +81,7 @@ class InputKind(StrEnum):
     TEXT = "text"
 
 
-def input_kind(table: pa.Table, columns: Sequence[str]) -> InputKind:
+def input_kind(table: Any, columns: Sequence[str]) -> InputKind:
     """What the examples in some columns look like.
 
     Encoded bytes and Hugging Face images are images, and so are texts most of which end like the
@@ -72,12 +90,14 @@ def input_kind(table: pa.Table, columns: Sequence[str]) -> InputKind:
     Raises:
         TableError: an unknown column.
     """
-    column = column_of(table, columns[0])
-    kind = column.type
+    require_column(table, columns[0])
+    kind = table.schema.field(columns[0]).type
     if pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return InputKind.IMAGE
-    empty = column.null_count == len(column)
-    if len(columns) > 1 or empty or not _is_text(kind):
+    if len(columns) > 1 or not _is_text(kind):
+        return InputKind.VECTOR
+    column = column_of(table, columns[0])
+    if column.null_count == len(column):
         return InputKind.VECTOR
     texts = [text for text in column.slice(0, CELLS_LOOKED_AT).to_pylist() if text]
     # Most, since a cell may be wrong: that is to be said, and not to change what the others are.
@@ -87,7 +107,7 @@ def input_kind(table: pa.Table, columns: Sequence[str]) -> InputKind:
     return InputKind.VECTOR if sum(map(_has_numbers, texts)) > most else InputKind.TEXT
 
 
-def input_matrix(table: pa.Table, columns: Sequence[str]) -> NDArray[np.float32]:
+def input_matrix(table: Any, columns: Sequence[str]) -> NDArray[np.float32]:
     """The numbers of every example, (rows, inputs).
 
     Args:
@@ -100,7 +120,20 @@ def input_matrix(table: pa.Table, columns: Sequence[str]) -> NDArray[np.float32]
         TableError: an unknown column, text that is no number, an empty cell, a number that is not
             finite, vectors of different lengths.
     """
-    return np.hstack([_numbers(column_of(table, name), name) for name in columns])
+    for name in columns:
+        require_column(table, name)
+    matrix, widths = np.empty((table.num_rows, 0), np.float32), None
+    for first, part in in_parts(table, columns):
+        with rows_from(first):
+            numbers = [_numbers(part.column(name), name) for name in columns]
+            found = [values.shape[1] for values in numbers]
+            if widths is None:
+                widths, matrix = found, np.empty((table.num_rows, sum(found)), np.float32)
+            for name, wanted, got in zip(columns, widths, found, strict=True):
+                if got != wanted:
+                    raise _of_other_length(name, 0, got, wanted)
+            np.concatenate(numbers, 1, out=matrix[first : first + len(part)])
+    return matrix
 
 
 def flags(table: pa.Table, column: str) -> NDArray[np.bool_]:
@@ -117,7 +150,7 @@ def flags(table: pa.Table, column: str) -> NDArray[np.bool_]:
         if text not in FLAGS:
             raise TableError(
                 f"Column {shown(column)} says which rows are verified, with true or false, yes or "
-                f"no, 1 or 0; row {row} has {shown(value)} (rows count from 0)."
+                f"no, 1 or 0; row {row_number(row)} has {shown(value)} (rows count from 0)."
             )
         values.append(FLAGS[text])
     return np.array(values, dtype=np.bool_)
@@ -137,7 +170,7 @@ def splits(table: pa.Table, column: str) -> NDArray[np.str_]:
         if text not in SPLITS:
             raise TableError(
                 f"Column {shown(column)} says which part a row is in, with train, validation or "
-                f"test; row {row} has {shown(value)} (rows count from 0)."
+                f"test; row {row_number(row)} has {shown(value)} (rows count from 0)."
             )
         values.append(SPLITS[text])
     return np.array(values)
@@ -219,16 +252,16 @@ def _has_numbers(text: str) -> bool:
 def _require_one_length(lengths: NDArray[np.int64], name: str) -> None:
     odd = np.flatnonzero(lengths != lengths[0])
     if len(odd):
-        raise _cannot_use(
-            name,
-            odd[0],
-            f"has {lengths[odd[0]]} numbers, row 0 has {lengths[0]}",
-            "Vectors need one length.",
-        )
+        raise _of_other_length(name, odd[0], lengths[odd[0]], lengths[0])
     if lengths[0] == 0:
         raise TableError(
             f"Column {shown(name)} holds empty vectors. An input needs at least one number."
         )
+
+
+def _of_other_length(name: str, row: int, length: int, first: int) -> TableError:
+    what = f"has {length} numbers, row 0 has {first}"
+    return _cannot_use(name, row, what, "Vectors need one length.")
 
 
 def _finite(values: NDArray[np.float64], name: str) -> NDArray[np.float32]:
@@ -267,7 +300,7 @@ def _as_float64(values: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
 
 def _cannot_use(name: str, row: int, what: str, remedy: str) -> TableError:
     return TableError(
-        f"Row {row} of input column {shown(name)} {what} (rows count from 0). {remedy}"
+        f"Row {row_number(row)} of input column {shown(name)} {what} (rows count from 0). {remedy}"
     )
 
 

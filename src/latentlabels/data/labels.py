@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import math
 import warnings
+from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array, hstack, issparse
+from scipy.sparse import csr_array, hstack, issparse
 from sklearn.exceptions import DataConversionWarning
 
 from latentlabels.data.missing import is_missing
 from latentlabels.data.texts import is_whole_text
-from latentlabels.errors import LabelError, shown, spelt_alike
+from latentlabels.errors import LabelError, row_number, shown, spelt_alike
 from latentlabels.model.units import Bernoulli, Categorical, Joint, Units
 
 Name = str | int | float | bool
@@ -63,34 +64,123 @@ class Vocabulary:
         return Categorical(size) if self.exclusive else Bernoulli(size)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Column:
-    """One column of labels as it was read: each row's names, or None where it has no label.
+    """One column of labels as it was read: each row's names, or none where it has no label.
+
+    It is sparse, since a row has a few labels of many.
 
     Attributes:
-        cells: names of each row.
-        form: how they were given: "names", "indicator" or "classes".
-        names: the names in their order, where the input has one (an indicator's columns).
+        states: ones where a row has a name, in the order they came, each once, (rows, names).
+        names: what the columns of `states` stand for; of an indicator, its vocabulary in order.
+        missing: rows without a label, (rows,).
+        form: how the labels were given.
     """
 
-    cells: Sequence[Cell]
+    states: csr_array
+    names: tuple[Name, ...]
+    missing: NDArray[np.bool_]
     form: Form
-    names: tuple[Name, ...] | None = None
+
+    @classmethod
+    def of(cls, cells: Iterable[Cell], form: Form) -> Column:
+        """A column from each row's names; None for a row that has no label."""
+        index: dict[Name, int] = {}
+        units, starts, missing = array("i"), array("q", [0]), bytearray()
+        for cell in cells:
+            missing.append(cell is None)
+            units.extend(index.setdefault(name, len(index)) for name in dict.fromkeys(cell or ()))
+            starts.append(len(units))
+        states = _ones(np.frombuffer(units, np.intc), np.frombuffer(starts, np.int64), len(index))
+        return cls(states, tuple(index), np.frombuffer(missing, np.bool_), form)
+
+    def __len__(self) -> int:
+        return len(self.missing)
 
     @property
     def exclusive(self) -> bool:
         """Whether each cell is one class."""
         return self.form == "classes"
 
+    @property
+    def cells(self) -> list[list[Name] | None]:
+        """Names of each row, None where it has no label."""
+        names, units = self.names, self.states.indices
+        bounds = pairwise(self.states.indptr.tolist())
+        return [
+            None if missing else [names[unit] for unit in units[start:stop].tolist()]
+            for missing, (start, stop) in zip(self.missing.tolist(), bounds, strict=True)
+        ]
+
+    def as_given(self) -> list[Any]:
+        """Each row's label as a caller passes it: a list of names, or one class; or None."""
+        return [cell and cell[0] for cell in self.cells] if self.exclusive else self.cells
+
+    def take(self, rows: NDArray[Any]) -> Column:
+        """Some of the rows, by number or by a mask."""
+        return replace(self, states=self.states[rows], missing=self.missing[rows])
+
+    def only(self, readable: NDArray[np.bool_]) -> Column:
+        """All rows, with labels in those alone that may be read."""
+        kept = np.repeat(readable, np.diff(self.states.indptr))
+        return replace(self, states=_chosen(self.states, kept), missing=self.missing | ~readable)
+
+    def among(self, known: Collection[Name]) -> Column:
+        """All rows, with those names alone that are known."""
+        kept = ~self._beside(known)[self.states.indices]
+        return replace(self, states=_chosen(self.states, kept))
+
+    def renamed(self, names: Sequence[Name]) -> Column:
+        """All rows, with other names in the place of these; several that are now one count once."""
+        index = {name: unit for unit, name in enumerate(dict.fromkeys(names))}
+        units = np.array([index[name] for name in names], np.int64)[self.states.indices]
+        rows = np.repeat(np.arange(len(self)), np.diff(self.states.indptr))
+        first = np.unique(rows * len(index) + units, return_index=True)[1]
+        kept = np.zeros(len(units), dtype=bool)
+        kept[first] = True
+        states = _chosen(_ones(units, self.states.indptr, len(index)), kept)
+        return replace(self, states=states, names=tuple(index))
+
+    def first_beside(self, known: Collection[Name]) -> tuple[int, Name] | None:
+        """The first row with a name that is not among the known ones, and the name."""
+        places = np.flatnonzero(self._beside(known)[self.states.indices])
+        if not len(places):
+            return None
+        row = int(np.searchsorted(self.states.indptr, places[0], side="right")) - 1
+        return row, self.names[self.states.indices[places[0]]]
+
+    def _beside(self, known: Collection[Name]) -> NDArray[np.bool_]:
+        return np.array([name not in known for name in self.names], dtype=np.bool_)
+
+    def counts(self) -> dict[Name, int]:
+        """How many rows have each name that some have."""
+        counts = np.bincount(self.states.indices, minlength=len(self.names)).tolist()
+        return {name: count for name, count in zip(self.names, counts, strict=True) if count}
+
     def vocabulary(self, rows: NDArray[np.bool_] | None = None) -> Vocabulary:
         """The names that occur, in order, in the rows that may be read."""
-        if self.names is not None:
+        if self.form == "indicator":
             return Vocabulary(self.names, self.exclusive)
-        cells: Iterable[Cell] = self.cells
-        if rows is not None:
-            cells = (self.cells[int(row)] for row in np.flatnonzero(rows))
-        found = set(chain.from_iterable(cell for cell in cells if cell is not None))
-        return Vocabulary(tuple(_in_order(found)), self.exclusive)
+        found = self if rows is None else self.take(rows)
+        return vocabulary_of(found.counts(), exclusive=self.exclusive)
+
+
+def vocabulary_of(names: Iterable[Name], *, exclusive: bool) -> Vocabulary:
+    """Names in order: numbers by value, then texts by spelling."""
+    ordered = sorted(names, key=lambda name: (isinstance(name, str), name))
+    return Vocabulary(tuple(ordered), exclusive)
+
+
+def _ones(units: NDArray[Any], starts: NDArray[Any], count: int) -> csr_array:
+    """States (rows, count) with ones at the units, of which `starts` says where a row's begin."""
+    shape = (len(starts) - 1, count)
+    return csr_array((np.ones(len(units), np.int8), units, starts), shape=shape)
+
+
+def _chosen(states: csr_array, kept: NDArray[np.bool_]) -> csr_array:
+    """States with some of their ones, by a mask over all of them."""
+    starts = np.concatenate([[0], np.cumsum(kept)])[states.indptr]
+    return _ones(states.indices[kept], starts, states.shape[1])
 
 
 @dataclass(frozen=True)
@@ -141,7 +231,7 @@ def read_columns(labels: Any) -> dict[str, Column]:
     """
     if isinstance(labels, Mapping):
         columns = {str(name): _read_column(column) for name, column in labels.items()}
-        lengths = {name: len(column.cells) for name, column in columns.items()}
+        lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) != 1:
             raise LabelError(f"Label columns need one length, got {lengths}.")
         return columns
@@ -178,34 +268,26 @@ def encode(
 
 def present(columns: Mapping[str, Column]) -> NDArray[np.bool_]:
     """Which rows have a label in every column, (rows,)."""
-    have = [[cell is not None for cell in column.cells] for column in columns.values()]
-    every: NDArray[np.bool_] = np.all(np.array(have, dtype=bool), axis=0)
+    every: NDArray[np.bool_] = ~np.any([column.missing for column in columns.values()], axis=0)
     return every
 
 
 def _encode_column(column: Column, vocabulary: Vocabulary, unknown: str, what: str) -> csr_array:
     # A column without any label is of either kind.
-    some = any(cell is not None for cell in column.cells)
-    if some and column.exclusive != vocabulary.exclusive:
+    if not column.missing.all() and column.exclusive != vocabulary.exclusive:
         kinds = ("any number of labels a row", "one class a row")
         raise LabelError(
             f"The {what} labels have {kinds[column.exclusive]}, the model knows them with "
             f"{kinds[vocabulary.exclusive]}."
         )
     index = vocabulary.index
-    rows: list[int] = []
-    units: list[int] = []
-    for row, cell in enumerate(column.cells):
-        for name in cell or ():
-            unit = index.get(name)
-            if unit is not None:
-                rows.append(row)
-                units.append(unit)
-            elif unknown == "error":
-                raise LabelError(_unknown_name(name, row, vocabulary, what))
-    shape = (len(column.cells), len(vocabulary.names))
-    states = csr_array(coo_array((np.ones(len(rows), np.float32), (rows, units)), shape=shape))
-    states.data[:] = 1.0  # a name given twice is one label
+    found = column.first_beside(index)
+    if found and unknown == "error":
+        raise LabelError(_unknown_name(found[1], found[0], vocabulary, what))
+    units = np.array([index.get(name, -1) for name in column.names], np.int64)
+    kept = column.among(index).states
+    states = _ones(units[kept.indices], kept.indptr, len(vocabulary.names)).astype(np.float32)
+    states.sort_indices()
     return states
 
 
@@ -213,12 +295,15 @@ def _unknown_name(name: Name, row: int, vocabulary: Vocabulary, what: str) -> st
     close = spelt_alike(str(name), map(str, vocabulary.names), 1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return (
-        f"The {what} label {shown(name)} in row {row} is not among the {len(vocabulary.names)} "
-        f"labels of the vocabulary.{hint} Correct it, or add it to {what}_labels."
+        f"The {what} label {shown(name)} in row {row_number(row)} is not among the "
+        f"{len(vocabulary.names)} labels of the vocabulary.{hint} Correct it, or add it to "
+        f"{what}_labels."
     )
 
 
 def _read_column(labels: Any) -> Column:
+    if isinstance(labels, Column):
+        return labels
     if issparse(labels):
         # The stubs' issparse narrows to a class that no constructor of theirs takes.
         return _from_sparse(csr_array(labels))  # type: ignore[call-overload]
@@ -230,7 +315,7 @@ def _read_column(labels: Any) -> Column:
         labels = labels.detach().cpu().numpy()
     if isinstance(labels, list | tuple) and any(_is_cell_of_names(cell) for cell in labels):
         _refuse_nested_indicator(labels)
-        return Column([_names_of(cell, row) for row, cell in enumerate(labels)], "names")
+        return Column.of((_names_of(cell, row) for row, cell in enumerate(labels)), "names")
     array = np.asarray(labels)
     if array.ndim == 1 and array.dtype == object and any(map(_is_cell_of_names, array)):
         return _read_column(list(array))
@@ -307,14 +392,12 @@ def _from_indicator(matrix: NDArray[Any], names: tuple[Any, ...] | None) -> Colu
     missing: NDArray[np.bool_] = np.any(np.isnan(values), axis=1)
     if not np.isin(values[~missing], (0.0, 1.0)).all():
         raise _no_indicator(values)
-    own: tuple[Name, ...] = tuple(
-        plain_name(name) for name in (names if names is not None else range(values.shape[1]))
+    own = names if names is not None else range(values.shape[1])
+    rows, units = np.nonzero((values == 1) & ~missing[:, None])
+    starts = np.searchsorted(rows, np.arange(len(values) + 1))
+    return Column(
+        _ones(units, starts, values.shape[1]), tuple(map(plain_name, own)), missing, "indicator"
     )
-    cells: list[Cell] = [
-        None if missing[row] else [own[unit] for unit in np.flatnonzero(values[row])]
-        for row in range(len(values))
-    ]
-    return Column(cells, "indicator", own)
 
 
 def _from_sparse(matrix: csr_array) -> Column:
@@ -322,16 +405,15 @@ def _from_sparse(matrix: csr_array) -> Column:
     matrix = matrix.copy()
     matrix.sum_duplicates()
     values = np.asarray(matrix.data, dtype=np.float64)
-    missing = np.isnan(values)
-    wrong = values[~missing & ~np.isin(values, (0.0, 1.0))]
+    unknown = np.isnan(values)
+    wrong = values[~unknown & ~np.isin(values, (0.0, 1.0))]
     if len(wrong):
         raise _no_indicator(wrong)
-    units = matrix.indices
-    cells: list[Cell] = []
-    for start, stop in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True):
-        on = units[start:stop][values[start:stop] == 1]
-        cells.append(None if missing[start:stop].any() else on.tolist())
-    return Column(cells, "indicator", tuple(range(matrix.shape[1])))
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    missing = np.zeros(matrix.shape[0], dtype=np.bool_)
+    missing[rows[unknown]] = True
+    states = _chosen(_ones(matrix.indices, matrix.indptr, matrix.shape[1]), values == 1)
+    return Column(states, tuple(range(matrix.shape[1])), missing, "indicator").only(~missing)
 
 
 def _no_indicator(values: NDArray[np.float64]) -> LabelError:
@@ -351,10 +433,8 @@ def _from_classes(classes: NDArray[Any]) -> Column:
                 "Unknown label type: continuous. "
                 "A class is a name or a whole number, got fractions."
             )
-    cells: list[Cell] = [
-        None if is_missing(value) else [plain_name(value)] for value in classes.tolist()
-    ]
-    return Column(cells, "classes")
+    cells = (None if is_missing(value) else [plain_name(value)] for value in classes.tolist())
+    return Column.of(cells, "classes")
 
 
 def plain_name(name: Any) -> Name:
@@ -365,8 +445,3 @@ def plain_name(name: Any) -> Name:
     if isinstance(plain, int) or (isinstance(plain, float) and math.isfinite(plain)):
         return plain
     raise LabelError(f"A label's name is a whole text or a finite number, got {shown(plain)}.")
-
-
-def _in_order(names: set[Name]) -> list[Name]:
-    """Numbers by value, then texts by spelling."""
-    return sorted(names, key=lambda name: (isinstance(name, str), name))

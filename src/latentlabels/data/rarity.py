@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
-from itertools import chain
 from typing import Final
 
-from latentlabels.data.labels import Column, LabelSpace, Name
+from latentlabels.data.labels import Column, LabelSpace
 from latentlabels.errors import LabelError
 
 # A batch holds all noisy labels of its rows, and the model a weight for each pair, which training
@@ -35,19 +32,13 @@ def _without_rare(column: Column, least: int) -> Column:
             "min_count (--min-count) leaves out rare names where a row has a list of them: every "
             "row needs its class, and the columns of an indicator matrix are its vocabulary."
         )
-    counts = _rows_by_name(column)
+    counts = column.counts()
     if counts and max(counts.values()) < least:
         raise LabelError(
             f"No noisy label occurs in {least} rows, the most frequent one in "
             f"{max(counts.values())}. Lower min_count (--min-count)."
         )
-    return replace(
-        column,
-        cells=[
-            None if cell is None else [name for name in cell if counts[name] >= least]
-            for cell in column.cells
-        ],
-    )
+    return column.among({name for name, count in counts.items() if count >= least})
 
 
 def require_bearable(noisy: LabelSpace, clean: LabelSpace, columns: Mapping[str, Column]) -> None:
@@ -78,7 +69,7 @@ def require_bearable(noisy: LabelSpace, clean: LabelSpace, columns: Mapping[str,
 def _fewer(columns: Mapping[str, Column]) -> str:
     """What to do about too many noisy labels."""
     named = [column for column in columns.values() if column.form == "names"]
-    counts = sorted(count for column in named for count in _rows_by_name(column).values())
+    counts = sorted(count for column in named for count in column.counts().values())
     beyond = len(counts) - MOST_LABELS
     if beyond <= 0 or counts[-1] <= counts[beyond - 1]:
         return "Merge or leave out rare ones."
@@ -88,8 +79,3 @@ def _fewer(columns: Mapping[str, Column]) -> str:
         f"Leave out rare ones: min_count={least} (--min-count {least}) keeps the {left:,} that "
         f"{least} rows or more have."
     )
-
-
-def _rows_by_name(column: Column) -> Counter[Name]:
-    """How many rows have each name."""
-    return Counter(chain.from_iterable(set(cell) for cell in column.cells if cell is not None))

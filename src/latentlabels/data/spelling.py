@@ -8,12 +8,12 @@ or two, and "ﬁlm" is "Film"; "résumé" and "resume" are two names.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain, repeat
 from unicodedata import normalize
 
-from latentlabels.data.labels import Cell, Column, Name
+from latentlabels.data.labels import Column, Name
 from latentlabels.errors import shortened, shown
 
 PAIRS_SHOWN = 3
@@ -57,22 +57,11 @@ class Spelling:
         return self.chosen.get(folded(name), name) if isinstance(name, str) else name
 
     def columns(self, columns: Mapping[str, Column]) -> dict[str, Column]:
-        """Columns of labels, respelt."""
-        return {title: self._column(column) for title, column in columns.items()}
-
-    def cells(self, cells: Sequence[Cell]) -> list[Cell]:
-        """Each row's names, respelt and each once."""
-        # Folding takes longer than a look-up, and the same names come in many rows.
-        names = set(chain.from_iterable(cell for cell in cells if cell is not None))
-        table = {name: self.of(name) for name in names}
-        return [
-            None if cell is None else list(dict.fromkeys(map(table.__getitem__, cell)))
-            for cell in cells
-        ]
-
-    def _column(self, column: Column) -> Column:
-        names = column.names and tuple(dict.fromkeys(map(self.of, column.names)))
-        return replace(column, cells=self.cells(column.cells), names=names)
+        """Columns of labels, respelt, with each name once a row."""
+        return {
+            title: column.renamed([self.of(name) for name in column.names])
+            for title, column in columns.items()
+        }
 
 
 def folded(name: str) -> str:
@@ -86,7 +75,7 @@ def folded(name: str) -> str:
 def every_name(columns: Iterable[Column]) -> Iterable[Name]:
     """All names in some columns, as often as they occur."""
     return chain.from_iterable(
-        cell for column in columns for cell in column.cells if cell is not None
+        repeat(name, count) for column in columns for name, count in column.counts().items()
     )
 
 

@@ -1,7 +1,7 @@
 """Tables: CSV, Parquet, JSON Lines and Arrow files, read and written.
 
-An Arrow file is mapped, and so may be larger than memory; a large Parquet file is written to a
-temporary Arrow file, which is mapped.
+An Arrow file is mapped, and so may be larger than memory. Of a Parquet file only what is asked for
+is read, and large columns are written to a temporary Arrow file, which is mapped.
 
 A CSV does not say what its cells are. They are kept as text, so that an id 007 or a label 1.50
 stays what it is; only a column of plain whole numbers becomes numbers, be they written 2 or, as
@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
@@ -30,6 +30,8 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from latentlabels.data.encodings import why_no_text, why_no_utf8
+from latentlabels.data.parts import ParquetTable, damaged, plain
+from latentlabels.data.shards import open_shards
 from latentlabels.errors import TableError, shortened, shown
 
 
@@ -59,10 +61,6 @@ FORMAT_NAMES: Final = {
 PARQUET_MAGIC: Final = b"PAR1"
 # A line of a CSV has to fit into a block, and a vector of thousands of numbers is a long line.
 CSV_BLOCK: Final = 1 << 24
-# A Parquet file of more bytes is not read into memory.
-MAPPED_FROM: Final = 1 << 28
-MAPPED_ROWS: Final = 1000
-LONGEST_REASON: Final = 300
 JSON_LINES_AT_ONCE: Final = 10_000
 WHOLE_NUMBER: Final = r"^(0|-?[1-9][0-9]{0,17})$"
 WHOLE_FLOAT: Final = r"^(0|-?[1-9][0-9]{0,14})\.0$"
@@ -72,20 +70,31 @@ TEXTS: Final = (Format.CSV, Format.JSONL)
 
 
 def read_table(path: Path) -> pa.Table:
-    """Read a table; its suffix says which kind of file it is.
+    """Read a table as a whole; arguments and errors are those of `open_table`."""
+    table = open_table(path)
+    return table.read() if isinstance(table, ParquetTable) else table
+
+
+def open_table(path: Path) -> Any:
+    """Open a table; its suffix says which kind of file it is.
 
     Args:
-        path: a .csv, .parquet, .jsonl, .ndjson, .arrow or .feather file.
+        path: a .csv, .parquet, .jsonl, .ndjson, .arrow or .feather file, or a folder of shards.
+
+    Returns:
+        A table of Arrow, or a `ParquetTable`.
 
     Raises:
         TableError: no such file, an unknown suffix, a file that is not what its name says, no rows,
             or a column name twice.
         OSError: the file cannot be opened.
     """
+    if path.is_dir():
+        return open_shards(path)
     kind = _format_of(path)
     readers = {
         Format.CSV: _read_csv,
-        Format.PARQUET: _read_parquet,
+        Format.PARQUET: _open_parquet,
         Format.JSONL: _read_json_lines,
         Format.ARROW: _read_arrow,
     }
@@ -119,20 +128,41 @@ def write_table_atomically(table: pa.Table, path: Path, kind: Format) -> None:
         path: where to; a file there is replaced.
         kind: of file.
     """
-    writers: dict[Format, Callable[[pa.Table, BinaryIO], None]] = {
-        Format.CSV: _write_csv,
-        Format.PARQUET: pa.parquet.write_table,
-        Format.JSONL: _write_json_lines,
-        Format.ARROW: _write_arrow,
+    with written_in_parts(path, kind) as write:
+        write(table)
+
+
+@contextmanager
+def written_in_parts(path: Path, kind: Format) -> Iterator[Callable[[pa.Table], None]]:
+    """Write a table part by part under a temporary name beside its place, then rename it.
+
+    Arguments are those of `write_table_atomically`.
+
+    Yields:
+        What writes a part, all of the same columns. Where it is never called there is no file.
+    """
+    writers = {
+        Format.CSV: _csv_writer,
+        Format.PARQUET: _parquet_writer,
+        Format.JSONL: _json_lines_writer,
+        Format.ARROW: _arrow_writer,
     }
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("xb") as file:
-            writers[kind](table, file)
-        temporary.replace(path)
-    except BaseException:
+        with temporary.open("xb") as file, ExitStack() as opened:
+            write_part: Callable[[pa.Table], None] | None = None
+
+            def write(part: pa.Table) -> None:
+                nonlocal write_part
+                if write_part is None:
+                    write_part = opened.enter_context(writers[kind](file, part.schema))
+                write_part(part)
+
+            yield write
+        if write_part is not None:
+            temporary.replace(path)
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
 
 
 def spreadsheet_safe(text: str) -> str:
@@ -144,8 +174,6 @@ def spreadsheet_safe(text: str) -> str:
 
 
 def _format_of(path: Path) -> Format:
-    if path.is_dir():
-        raise TableError(f"{path} is a folder; a table is one file.")
     if not path.exists():
         raise TableError(f"There is no file {path}.")
     kind = FORMATS.get(path.suffix.lower())
@@ -159,58 +187,18 @@ def _misnamed(path: Path, what: str) -> TableError:
 
 
 def _broken(path: Path, error: Exception) -> TableError:
-    lines = str(error).splitlines() or [type(error).__name__]
-    reason = shortened(lines[0], LONGEST_REASON)
-    return TableError(f"{path} is not {FORMAT_NAMES[_format_of(path)]}, or damaged: {reason}")
+    return damaged(path, FORMAT_NAMES[_format_of(path)], error)
 
 
-def _read_parquet(file: BinaryIO, path: Path) -> pa.Table:
-    try:
-        # Not pyarrow.parquet.read_table, which adds columns it reads off the folders' names.
-        parquet = pa.parquet.ParquetFile(file)
-        if path.stat().st_size > MAPPED_FROM:
-            return _mapped(parquet)
-        return _plain(parquet.read())
-    except (pa.ArrowException, OSError) as error:
-        raise _broken(path, error) from error
-
-
-def _mapped(parquet: pa.parquet.ParquetFile) -> pa.Table:
-    """A Parquet file's content, mapped from an Arrow file that has no name any more."""
-    with tempfile.NamedTemporaryFile(prefix="latentlabels-", suffix=".arrow") as file:
-        schema = _plain(parquet.schema_arrow.empty_table()).schema
-        with pa.ipc.new_file(file, schema) as writer:
-            for batch in parquet.iter_batches(MAPPED_ROWS):
-                writer.write_table(_plain(pa.table(batch)))
-        file.flush()
-        return pa.ipc.open_file(pa.memory_map(file.name)).read_all()
+def _open_parquet(_: BinaryIO, path: Path) -> ParquetTable:
+    return ParquetTable([path])
 
 
 def _read_arrow(_: BinaryIO, path: Path) -> pa.Table:
     try:
-        return _plain(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+        return plain(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
     except (pa.ArrowException, OSError) as error:
         raise _broken(path, error) from error
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """A table without dictionaries and views, with which little can be computed.
-
-    Raises:
-        pyarrow.ArrowInvalid: its parts contradict each other, as in a damaged file; to compute with
-            them would end the process.
-    """
-    table.validate(full=True)
-    plain = pa.schema([field.with_type(_plain_type(field.type)) for field in table.schema])
-    return table if plain.equals(table.schema) else table.cast(plain)
-
-
-def _plain_type(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_dictionary(kind):
-        return kind.value_type
-    if pa.types.is_string_view(kind):
-        return pa.string()
-    return pa.binary() if pa.types.is_binary_view(kind) else kind
 
 
 def _read_csv(file: BinaryIO, path: Path) -> pa.Table:
@@ -303,10 +291,32 @@ def _table_of(rows: list[dict[str, Any]], path: Path) -> pa.Table:
     return pa.table(columns)
 
 
-def _write_csv(table: pa.Table, file: BinaryIO) -> None:
-    columns = [_csv_column(column) for column in table.columns]
-    names = [spreadsheet_safe(name) for name in table.column_names]
-    pa.csv.write_csv(pa.table(columns, names=names), file)
+@contextmanager
+def _parquet_writer(file: BinaryIO, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    with pa.parquet.ParquetWriter(file, schema) as writer:
+        yield writer.write_table
+
+
+@contextmanager
+def _arrow_writer(file: BinaryIO, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    with pa.ipc.new_file(file, schema) as writer:
+        yield writer.write_table
+
+
+@contextmanager
+def _csv_writer(file: BinaryIO, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    names = [spreadsheet_safe(name) for name in schema.names]
+
+    def as_text(part: pa.Table) -> pa.Table:
+        return pa.table([_csv_column(column) for column in part.columns], names=names)
+
+    with pa.csv.CSVWriter(file, as_text(schema.empty_table()).schema) as writer:
+        yield lambda part: writer.write_table(as_text(part))
+
+
+@contextmanager
+def _json_lines_writer(file: BinaryIO, _: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    yield lambda part: _write_json_lines(part, file)
 
 
 def _csv_column(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
@@ -319,11 +329,6 @@ def _csv_column(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
         [None if value is None else spreadsheet_safe(str(value)) for value in column.to_pylist()],
         pa.string(),
     )
-
-
-def _write_arrow(table: pa.Table, file: BinaryIO) -> None:
-    with pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
 
 
 def _write_json_lines(table: pa.Table, file: BinaryIO) -> None:

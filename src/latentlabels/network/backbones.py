@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +27,17 @@ class Standardise(nn.Module):
         self.register_buffer("mean", torch.zeros(inputs))
         self.register_buffer("deviation", torch.ones(inputs))
 
-    def fit(self, x: Tensor) -> None:
-        """Take mean and deviation from the training rows (rows, inputs).
+    def fit(self, x: Tensor | Iterable[Tensor]) -> None:
+        """Take mean and deviation from the training rows.
 
         A constant column is only centred.
+
+        Args:
+            x: the rows (rows, inputs), or blocks of their columns in order.
         """
-        deviation, mean = torch.std_mean(x.double(), 0, correction=0)
+        blocks = [x] if isinstance(x, Tensor) else x
+        found = [torch.std_mean(block.double(), 0, correction=0) for block in blocks]
+        deviation, mean = (torch.cat(parts) for parts in zip(*found, strict=True))
         self.mean.copy_(mean)
         self.deviation.copy_(torch.where(deviation > 1e-7 * mean.abs(), deviation, 1.0))
 

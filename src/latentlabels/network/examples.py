@@ -22,6 +22,8 @@ from latentlabels.network.encoders import Encoder
 # Examples at a time where no gradient is wanted: an encoder's features are large.
 VECTORS: Final = 512
 ENCODED: Final = 64
+# Vectors in columns that are copied at a time.
+COLUMNS_OF: Final = 1 << 23
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 
@@ -49,19 +51,38 @@ class Vectors(Examples):
     """Examples that are vectors already, or bags of vectors.
 
     Attributes:
-        values: (rows, inputs) or (rows, instances, inputs), float32.
+        table: vectors (rows, inputs) or bags (rows, instances, inputs), float32.
+        chosen: the rows that are the examples; None for all. To choose some copies none.
     """
 
-    values: NDArray[np.float32]
+    table: NDArray[np.float32]
+    chosen: NDArray[np.intp] | None = None
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """The examples as one array: a copy, where they are some of the rows."""
+        return self.table if self.chosen is None else self.table[self.chosen]
+
+    @property
+    def inputs(self) -> int:
+        """Numbers in a vector."""
+        return int(self.table.shape[-1])
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.table) if self.chosen is None else len(self.chosen)
 
     def take(self, rows: NDArray[np.intp]) -> Vectors:
-        return Vectors(self.values[rows])
+        return Vectors(self.table, rows if self.chosen is None else self.chosen[rows])
 
     def batch(self, rows: NDArray[np.int64], visit: int | None = None) -> Tensor:
-        return torch.from_numpy(self.values[rows])
+        return torch.from_numpy(self.table[rows if self.chosen is None else self.chosen[rows]])
+
+    def columns(self) -> Iterator[Tensor]:
+        """The columns of all examples in order, a copy of some (rows, ..., some) at a time."""
+        width = max(1, COLUMNS_OF // max(1, len(self)))
+        for start in range(0, self.inputs, width):
+            block = self.table[..., start : start + width]
+            yield torch.tensor(block if self.chosen is None else block[self.chosen])
 
 
 @dataclass(frozen=True)
