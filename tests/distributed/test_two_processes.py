@@ -4,33 +4,53 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from numpy.testing import assert_allclose
+from tests.distributed import fit_together
+from tests.distributed.fit_together import FITS
 
-PROGRAM = Path(__file__).with_name("fit_together.py")
-EXACT = {"pairwise": False}
-SAMPLED = {"hidden": 24, "chains": 5, "sweeps": 20}
+PROGRAM = Path(fit_together.__file__)
+ROOT = PROGRAM.parents[2]
+# Five chains a row, for a moment, are not much to go by.
+pytestmark = pytest.mark.filterwarnings("ignore::latentlabels.sampling.diagnostics.ChainWarning")
 # float32 sums in another order, through some forty steps of Adam.
 NEARLY = 1e-5
+LONGEST = 300
+"""Seconds after which processes wait for one another."""
+
+Told = dict[str, Any]
 
 
-def fitted(out: Path, *start: str, **arguments: Any) -> dict[str, Any]:
-    """What the program tells, started by Python or by what else is named."""
-    given = [f"{name}={json.dumps(value)}" for name, value in arguments.items()]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, *start, str(PROGRAM), str(out), *given]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(out.read_text())
-    return told
+def run(out: Path, *fits: str, start: tuple[str, ...] = ()) -> list[Told]:
+    """What each process tells of the fits, started by Python or by what else is named."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONWARNINGS": "ignore",
+    }
+    command = [sys.executable, *start, str(PROGRAM), str(out), *fits]
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as program:
+        try:
+            _, errors = program.communicate(timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            os.killpg(program.pid, signal.SIGKILL)
+            raise
+    assert program.returncode == 0, errors
+    return [json.loads((out / f"{rank}.json").read_text()) for rank in range(2)]
 
 
-def assert_same_training(one: dict[str, Any], other: dict[str, Any]) -> None:
+def assert_same_training(one: Told, other: Told) -> None:
     assert one["best"] == other["best"]
     for before, after in zip(one["history"], other["history"], strict=True):
         # Each process examines chains of its own rows.
@@ -42,50 +62,63 @@ def assert_same_training(one: dict[str, Any], other: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return fitted(tmp_path_factory.mktemp("alone") / "told.json", **SAMPLED)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("together")
 
 
-def test_sampled_training_is_the_same(tmp_path: Path, alone: dict[str, Any]) -> None:
-    together = fitted(tmp_path / "told.json", devices=2, **SAMPLED)
-    assert (alone["processes"], together["processes"]) == (1, 2)
-    assert alone["history"][-1]["sweeps"] > 0
-    assert_same_training(together, alone)
+@pytest.fixture(scope="module")
+def together(folder: Path) -> list[Told]:
+    """What each of two processes tells of all fits, one after the other in one program."""
+    assert FITS["stopped"](folder) == "StoppedError: "  # for them to go on with
+    return run(folder, *FITS)
 
 
-def test_exact_training_is_the_same(tmp_path: Path) -> None:
-    alone = fitted(tmp_path / "alone.json", **EXACT)
-    assert "sweeps" not in alone["history"][-1]
-    assert_same_training(fitted(tmp_path / "told.json", devices=2, **EXACT), alone)
+@cache
+def alone(fit: str, folder: Path) -> Told:
+    """What this process tells of a fit."""
+    told: Told = FITS[fit](folder)
+    assert told["processes"] == 1
+    return told
 
 
-def test_processes_that_torchrun_started_are_joined(tmp_path: Path, alone: dict[str, Any]) -> None:
-    start = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    together = fitted(tmp_path / "told.json", *start, **SAMPLED)
-    assert together["processes"] == 2
-    assert_same_training(together, alone)
+def assert_both_fitted(together: list[Told], fit: str, alone: Told) -> None:
+    for one in together:
+        assert "failed" not in one[fit], one[fit]["failed"]
+        assert one[fit]["processes"] == 2
+        assert_same_training(one[fit], alone)
+
+
+@pytest.mark.parametrize("fit", ["exact", "sampled", "taught"])
+def test_training_is_the_same(fit: str, together: list[Told], folder: Path) -> None:
+    assert ("sweeps" in alone(fit, folder)["history"][-1]) == (fit == "sampled")
+    assert_both_fitted(together, fit, alone(fit, folder))
+
+
+def test_a_later_fit_joins_the_processes_of_the_first(together: list[Told], folder: Path) -> None:
+    assert_both_fitted(together, "start", alone("exact", folder))
 
 
 def test_another_number_of_processes_goes_on_where_one_stopped(
-    tmp_path: Path, alone: dict[str, Any]
+    together: list[Told], folder: Path
 ) -> None:
     """A checkpoint holds everyone's chains, by row."""
-    folder = str(tmp_path / "checkpoints")
-    kept = {"checkpoints": folder, "resume": True, **SAMPLED}
-    begun = fitted(tmp_path / "begun.json", devices=2, stop_after=2, **kept)
-    assert begun == {"epochs": 2}
-    ended = fitted(tmp_path / "ended.json", devices=1, **kept)
-    assert_same_training(ended, alone)
+    assert [one["stopped"] for one in together] == ["StoppedError: "] * 2
+    assert_both_fitted(together, "resumed", alone("sampled", folder))
+    assert_same_training(alone("resumed", folder), alone("sampled", folder))
 
 
-def test_resumed_on_two_it_is_the_same(tmp_path: Path, alone: dict[str, Any]) -> None:
-    folder = str(tmp_path / "checkpoints")
-    kept = {"checkpoints": folder, "resume": True, **SAMPLED}
-    fitted(tmp_path / "begun.json", devices=1, stop_after=2, **kept)
-    assert_same_training(fitted(tmp_path / "ended.json", devices=2, **kept), alone)
+def test_processes_agree_on_a_seed_that_nobody_gave(together: list[Told]) -> None:
+    one, other = (told["unseeded"]["tensors"] for told in together)
+    assert one == other
 
 
-def test_processes_agree_on_a_seed_that_nobody_gave(tmp_path: Path) -> None:
-    """They would refuse to train models that start from other weights."""
-    together = fitted(tmp_path / "told.json", devices=2, random_state=None, epochs=1, **EXACT)
-    assert len(together["history"]) == 1
+def test_processes_that_torchrun_started_are_joined(tmp_path: Path, folder: Path) -> None:
+    start = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    assert_both_fitted(run(tmp_path, "exact", start=start), "exact", alone("exact", folder))
+
+
+def test_another_number_of_processes_than_there_are_is_refused(together: list[Told]) -> None:
+    for one in together:
+        for told, asked in zip(one["another_number"], (3, 1), strict=True):
+            assert told.startswith("LatentLabelsError: 2 processes on each of 1 machines have")
+            assert f"and {asked} on each of 1 are asked for" in told

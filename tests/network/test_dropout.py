@@ -26,6 +26,10 @@ def test_a_rows_units_do_not_depend_on_the_batch() -> None:
     assert torch.equal(dropped(part), dropped(ROWS)[part])
 
 
+def test_no_rows_are_no_units() -> None:
+    assert dropped(ROWS[:0]).shape == (0, UNITS)
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.75])
 def test_the_share_is_left_out_and_the_rest_makes_up_for_it(share: float) -> None:
     out = dropped(torch.arange(400), share=share)

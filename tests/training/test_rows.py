@@ -10,10 +10,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
+from latentlabels.errors import LatentLabelsError
 from latentlabels.network.examples import Vectors
 from latentlabels.training.rows import FEWEST_BATCHES, Batch, Draw, MixedBatches, Rows
 
@@ -178,3 +180,51 @@ def test_the_order_is_the_seeds_and_changes_from_epoch_to_epoch() -> None:
     assert epochs(1) == epochs(1)
     assert epochs(1) != epochs(2)
     assert epochs(1)[0] != epochs(1)[1]
+
+
+@pytest.mark.parametrize("processes", [2, 3, 4])
+@pytest.mark.parametrize("batch_size", range(2, 9))
+@pytest.mark.parametrize("known", [0, 7, 60, 119, 120])
+def test_each_process_has_a_share_of_every_batch(
+    processes: int, batch_size: int, known: int
+) -> None:
+    """Together they have the batch of one process, each row once, at the weight it has there."""
+    verified = np.random.default_rng(known).permutation(np.arange(120) < known)
+    whole = MixedBatches(verified, batch_size, 0.25, 0)
+    try:
+        shares = [
+            MixedBatches(verified, batch_size, 0.25, 0, processes=processes, rank=rank)
+            for rank in range(processes)
+        ]
+    except LatentLabelsError:
+        # Half of a batch is enough, and a whole one of a single kind.
+        assert processes > (batch_size if known in (0, 120) else batch_size / 2)
+        return
+    assert processes <= batch_size
+    assert_array_equal(sum(share.owned.astype(int) for share in shares), 1)
+    for _ in range(3):
+        for draw, *parts in zip(whole, *shares, strict=True):
+            assert all(len(part.rows) for part in parts)
+            rows = np.concatenate([part.rows for part in parts])
+            weights = np.concatenate([part.weights for part in parts]) / processes
+            assert draw.weights is not None
+            assert_array_equal(rows[np.argsort(rows)], np.sort(draw.rows))
+            assert_allclose(weights[rows.argsort()], draw.weights[draw.rows.argsort()], rtol=1e-6)
+            for part, share in zip(parts, shares, strict=True):
+                assert share.owned[part.rows].all()
+
+
+def test_large_batches_are_shared_evenly() -> None:
+    verified = np.arange(3000) < 700
+    shares = [MixedBatches(verified, 256, 0.25, 0, processes=4, rank=rank) for rank in range(4)]
+    counts = np.array([[len(draw.rows) for draw in share] for share in shares])
+    assert (counts.max(0) - counts.min(0)).max() <= 4
+
+
+def test_a_process_that_needs_two_rows_has_them() -> None:
+    verified = np.ones(60, dtype=bool)
+    for rank in range(3):
+        share = MixedBatches(verified, 256, 0.25, 0, processes=3, rank=rank, least=2)
+        assert min(len(draw.rows) for draw in share) >= 2
+    with pytest.raises(LatentLabelsError, match="make batches of 6, which at most 3 processes"):
+        MixedBatches(verified, 256, 0.25, 0, processes=4, least=2)

@@ -58,7 +58,7 @@ class RowDropout(nn.Module):
             return functional.dropout(x, self.share, self.training)
         if not self.training:
             return x
-        mask = _kept(self.place, x[0].numel(), kept, x.device).view(x.shape)
+        mask = _kept(self.place, x.shape[1:].numel(), kept, x.device).view(x.shape)
         return x * mask * (STEPS / kept)
 
 

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import lightning as L
 import torch
@@ -19,7 +20,7 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
     RichProgressBar,
 )
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from latentlabels import processes
@@ -30,8 +31,10 @@ from latentlabels.objective import ExactPhase, NegativePhase, PersistentGibbs
 from latentlabels.robust_model import RobustModel
 from latentlabels.training.module import VALIDATION_SCORE, RobustModule, ScoredModule, diverged
 from latentlabels.training.position import BEST, LAST, History, Position, WholeFiles, run_of
-from latentlabels.training.rows import Batch, Draw, MixedBatches, Rows, owned
+from latentlabels.training.rows import Batch, Draw, MixedBatches, Rows
 from latentlabels.training.settings import TrainingSettings
+
+BATCH_NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def train(
@@ -59,7 +62,7 @@ def train(
     exact = is_tractable(model.crf)
     phase: NegativePhase = ExactPhase()
     if not exact:
-        own = owned(rows.verified, processes.size(), processes.rank())
+        own = _batches(model, rows, settings).owned
         phase = PersistentGibbs(
             torch.from_numpy(own).nonzero()[:, 0],
             model.crf.latent.size,
@@ -93,14 +96,7 @@ def fit_module(
         LatentLabelsError: training has diverged, or cannot go on from a checkpoint.
     """
     settings, history = module.settings, History()
-    batches = MixedBatches(
-        rows.verified,
-        settings.batch_size,
-        settings.verified_share,
-        settings.seed,
-        processes=processes.size(),
-        rank=processes.rank(),
-    )
+    batches = _batches(module, rows, settings)
     with tempfile.TemporaryDirectory() as temporary, own_randomness(settings.seed):
         folder = settings.checkpoints or Path(processes.agreed(temporary))
         run = run_of(module, rows, validation, settings)
@@ -144,6 +140,21 @@ def fit_module(
         processes.wait()
     module.eval()
     return history
+
+
+def _batches(module: nn.Module, rows: Rows, settings: TrainingSettings) -> MixedBatches:
+    """The order of the training rows, and which of them this process owns."""
+    normalises = any(isinstance(part, BATCH_NORMS) for part in module.modules())
+    return MixedBatches(
+        rows.verified,
+        settings.batch_size,
+        settings.verified_share,
+        settings.seed,
+        processes=processes.size(),
+        rank=processes.rank(),
+        # The deviation of a single row is none.
+        least=2 if normalises else 1,
+    )
 
 
 @torch.no_grad()

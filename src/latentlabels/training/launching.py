@@ -9,6 +9,7 @@ from typing import Final
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from latentlabels import processes
@@ -16,14 +17,17 @@ from latentlabels.errors import LatentLabelsError
 
 STRATEGIES: Final = ("auto", "ddp", "ddp_find_unused_parameters_true")
 
+_started: tuple[int, int] | None = None
+"""Processes on each machine and machines that `launch` has brought together."""
+
 
 @dataclass(frozen=True)
 class Machines:
     """Where training takes place.
 
     Attributes:
-        devices: processes on each machine, one a device; None for as many as torchrun started, and
-            one where it started none.
+        devices: processes on each machine, one a device; None for as many as torchrun or an earlier
+            fit started, and one where they started none.
         nodes: machines; None likewise.
         strategy: "ddp", or "ddp_find_unused_parameters_true" for a backbone some of whose
             parameters have no part in the loss; "auto" is "ddp" where there are several processes.
@@ -37,21 +41,19 @@ class Machines:
         """Processes on each machine, and machines.
 
         Raises:
-            LatentLabelsError: not those that torchrun started.
+            LatentLabelsError: not those that have been started.
         """
-        world, local = (
-            int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE")
-        )
-        if "TORCHELASTIC_RUN_ID" not in os.environ:
+        there = _there()
+        if there is None:
             return self.devices or 1, self.nodes or 1
-        started = local, world // local
-        asked = self.devices or started[0], self.nodes or started[1]
-        if asked != started:
+        asked = self.devices or there[0], self.nodes or there[1]
+        if asked != there:
             raise LatentLabelsError(
-                f"torchrun started {started[0]} processes on each of {started[1]} machines, and "
-                f"{asked[0]} on each of {asked[1]} were asked for. Leave devices and nodes out."
+                f"{there[0]} processes on each of {there[1]} machines have been started, and "
+                f"{asked[0]} on each of {asked[1]} are asked for. Leave devices and nodes out, or "
+                "start the program anew."
             )
-        return started
+        return there
 
     def lightning_strategy(self) -> str | Strategy:
         """What Lightning is to be told."""
@@ -70,9 +72,10 @@ def launch(machines: Machines) -> None:
     Nothing happens where there is to be one, or where they have been started before.
 
     Raises:
-        LatentLabelsError: numbers or a strategy that make no sense, or processes that cannot be
-            started.
+        LatentLabelsError: numbers or a strategy that make no sense, others than those that have
+            been started, or processes that cannot be started.
     """
+    global _started
     for name, value in (("devices", machines.devices), ("nodes", machines.nodes)):
         if value is not None and value < 1:
             raise LatentLabelsError(f"{name} is a whole number from 1, got {value}.")
@@ -81,19 +84,26 @@ def launch(machines: Machines) -> None:
             f"strategy is one of {', '.join(STRATEGIES)}; got {machines.strategy!r}."
         )
     devices, nodes = machines.counts()
-    if devices * nodes == 1:
-        return
-    if processes.size() > 1:
-        if processes.size() != devices * nodes:
-            raise LatentLabelsError(
-                f"{processes.size()} processes work together already, and {devices * nodes} are "
-                "asked for. Ask for as many, or start the program anew."
-            )
+    if devices * nodes == 1 or processes.size() > 1:
         return
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     try:
         Fabric(accelerator="auto", devices=devices, num_nodes=nodes, strategy="ddp").launch()
-    except (ValueError, RuntimeError, torch.distributed.DistError) as error:
+    except (
+        ValueError,
+        RuntimeError,
+        MisconfigurationException,
+        torch.distributed.DistError,
+    ) as error:
         raise LatentLabelsError(
             f"{devices} processes on each of {nodes} machines cannot be started: {error}"
         ) from error
+    _started = devices, nodes
+
+
+def _there() -> tuple[int, int] | None:
+    """Processes on each machine and machines, where they have been started; None otherwise."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        world, local = (int(os.environ[name]) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+        return local, world // local
+    return _started

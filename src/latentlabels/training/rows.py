@@ -18,7 +18,7 @@ from latentlabels.network.examples import Examples
 
 FEWEST_BATCHES = 10
 SHARDS = 32
-"""Rows lie in so many virtual shards, of which a process owns some whole ones."""
+"""Rows of a kind lie in at most so many virtual shards, of which a process owns whole ones."""
 
 
 class Draw(NamedTuple):
@@ -105,7 +105,8 @@ class MixedBatches(Sampler[Draw]):
 
     Batches do not depend on how many processes there are: each takes from every batch the rows that
     it owns, of which there are nearly as many for each, and weighs them so that the mean over
-    processes is the loss of the whole batch.
+    processes is the loss of the whole batch. Rows lie in shards, no more than a batch has room
+    for, and every batch has a row of each: so each process has some of every batch.
 
     Args:
         verified: which rows are verified, (rows,).
@@ -116,6 +117,10 @@ class MixedBatches(Sampler[Draw]):
         seed: of the order.
         processes: how many there are.
         rank: which of them this is.
+        least: rows that each process needs of every batch.
+
+    Raises:
+        LatentLabelsError: more processes than can share a batch.
     """
 
     def __init__(
@@ -127,11 +132,8 @@ class MixedBatches(Sampler[Draw]):
         *,
         processes: int = 1,
         rank: int = 0,
+        least: int = 1,
     ) -> None:
-        if processes > SHARDS:
-            raise LatentLabelsError(
-                f"At most {SHARDS} processes can share the rows, got {processes}."
-            )
         batch_size = max(2, min(batch_size, len(verified) // FEWEST_BATCHES))
         self.noisy_rows = np.flatnonzero(~verified)
         self.verified_rows = np.flatnonzero(verified)
@@ -146,7 +148,21 @@ class MixedBatches(Sampler[Draw]):
         self.generator = np.random.default_rng(seed)
         self.visits = 0
         self._processes = processes
-        self._owned = owned(verified, processes, rank)
+        self._noisy_shards, self._verified_shards = self._shards()
+        shards = self._noisy_shards + self._verified_shards
+        if processes > 1 and processes * least > shards:
+            raise LatentLabelsError(
+                f"{len(verified)} rows make batches of {batch_size}, which at most "
+                f"{shards // least} processes can share, and there are {processes}. Take fewer "
+                "processes, more rows or a larger batch_size."
+            )
+        owner = np.empty(len(verified), dtype=np.int64)
+        owner[self.noisy_rows] = np.arange(len(self.noisy_rows)) % max(self._noisy_shards, 1)
+        owner[self.verified_rows] = self._noisy_shards + (
+            np.arange(len(self.verified_rows)) % max(self._verified_shards, 1)
+        )
+        self.owned: NDArray[np.bool_] = owner % processes == rank
+        """Which rows this process owns, (rows,)."""
 
     def __len__(self) -> int:
         if len(self.noisy_rows):
@@ -156,7 +172,7 @@ class MixedBatches(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         # Counted before the first batch: who knows the length does not ask for one after the last.
         visit, self.visits = self.visits, self.visits + 1
-        noisy = self._shuffled(self.noisy_rows)
+        noisy = self._shuffled(self.noisy_rows, self._noisy_shards)
         verified = self._verified_stream(len(self) * self.verified_count)
         # Parts of equal size: a short last batch would weigh its rows more.
         for parts in zip(
@@ -166,7 +182,7 @@ class MixedBatches(Sampler[Draw]):
             weights = np.concatenate(
                 [np.full(len(part), self._processes / max(len(part), 1)) for part in parts]
             )
-            owned = self._owned[rows]
+            owned = self.owned[rows]
             yield Draw(rows[owned], visit, weights[owned].astype(np.float32))
 
     def skip(self, visits: int) -> None:
@@ -174,37 +190,33 @@ class MixedBatches(Sampler[Draw]):
         for _ in range(visits):
             next(iter(self), None)
 
+    def _shards(self) -> tuple[int, int]:
+        """Shards of the noisy and of the verified rows: as many as a batch has a row of each of.
+
+        Any rows that follow one another in an order, as many as there are shards, are of all of
+        them. Where verified rows come round again, a batch has at least half of its own in one
+        round.
+        """
+        if len(self.noisy_rows) == 0:
+            return 0, min(SHARDS, len(self.verified_rows) // len(self))
+        noisy = min(SHARDS, len(self.noisy_rows) // len(self))
+        return noisy, min(SHARDS, -(-self.verified_count // 2))
+
     def _verified_stream(self, count: int) -> NDArray[np.int64]:
         if len(self.noisy_rows) == 0:
-            return self._shuffled(self.verified_rows)
+            return self._shuffled(self.verified_rows, self._verified_shards)
         rounds = -(-count // max(len(self.verified_rows), 1))
-        shuffled = [self._shuffled(self.verified_rows) for _ in range(rounds)]
+        shuffled = [
+            self._shuffled(self.verified_rows, self._verified_shards) for _ in range(rounds)
+        ]
         return np.concatenate([self.verified_rows[:0], *shuffled])[:count]
 
-    def _shuffled(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Rows in random order, with one of each shard among any aligned `SHARDS` of them."""
+    def _shuffled(self, rows: NDArray[np.int64], shards: int) -> NDArray[np.int64]:
+        """Rows in random order, the shards by turns."""
         order = np.empty_like(rows)
-        for shard in range(SHARDS):
-            order[shard::SHARDS] = self.generator.permutation(rows[shard::SHARDS])
-        whole = len(rows) - len(rows) % SHARDS
-        order[:whole] = self.generator.permuted(order[:whole].reshape(-1, SHARDS), axis=1).ravel()
-        self.generator.shuffle(order[whole:])
+        for shard in range(shards):
+            order[shard::shards] = self.generator.permutation(rows[shard::shards])
         return order
-
-
-def owned(verified: NDArray[np.bool_], processes: int, rank: int) -> NDArray[np.bool_]:
-    """Which rows a process owns, (rows,).
-
-    Args:
-        verified: which rows are verified, (rows,).
-        processes: how many there are.
-        rank: which of them is meant.
-    """
-    owner = np.empty(len(verified), dtype=np.int64)
-    for kind in (~verified, verified):
-        owner[kind] = np.arange(kind.sum()) % SHARDS % processes
-    mine: NDArray[np.bool_] = owner == rank
-    return mine
 
 
 def passes_for_as_many_updates(few: int, many: int, batch_size: int) -> int:
