@@ -11,7 +11,6 @@ from typing import Any
 import fit_together
 import torch
 
-
 if __name__ == "__main__":
     if os.environ.get("LOCAL_RANK", "0") != "0":
         is_file = Path.is_file
