@@ -486,6 +486,13 @@ def test_an_older_model_is_replaced(folder: Path) -> None:
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
+def test_what_a_killed_process_left_is_cleared_up(folder: Path, model: RobustClassifier) -> None:
+    for what in ("new", "old"):
+        shutil.copytree(folder, folder.with_name(f".model.{what}"))
+    model.save(folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
 @pytest.mark.parametrize("kind", ["folder", "file"])
 def test_what_is_no_model_is_not_overwritten(
     kind: str, model: RobustClassifier, tmp_path: Path

@@ -43,6 +43,10 @@ class MissingPackageError(LatentLabelsError):
     """An optional package that something needs is not installed."""
 
 
+class TrainingWarning(UserWarning):
+    """Something came up in training that its user should know of; the message says what to do."""
+
+
 def shortened(text: str, most: int = LONGEST_SHOWN) -> str:
     """A text, cut where it would flood a message."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -45,6 +45,15 @@ def largest(tensor: Tensor) -> Tensor:
     return _reduced(tensor, dist.ReduceOp.MAX) if size() > 1 else tensor
 
 
+def of_first(tensor: Tensor) -> Tensor:
+    """The first process's tensor, all of one shape."""
+    if size() == 1:
+        return tensor
+    first = tensor.detach().cpu().clone()
+    dist.broadcast(first, 0, group=_on_cpu())
+    return first.to(tensor.device)
+
+
 def gathered(tensor: Tensor) -> list[Tensor]:
     """Everyone's tensor, which may differ in their number of rows, on the CPU."""
     if size() == 1:

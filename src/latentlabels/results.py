@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,24 @@ from latentlabels.data.labels import Name
 from latentlabels.data.shards import MANIFEST
 from latentlabels.errors import TableError
 from latentlabels.estimator import RobustClassifier
+from latentlabels.locking import locked
 from latentlabels.store import DESCRIPTION
 
 VOCABULARY_KEY = "latentlabels.clean"
 RESULT_COLUMNS = frozenset(
     ["given", "proposed", "added", "removed", "verified", "predicted", "probabilities", "reason"]
 )
+# In the folder aside: what is being written, what is on its way to its place, what was there.
+NEW, MOVING, OLD, NAMES, LOCK = "new", "moving", "old", "names.json", "lock"
 STRINGS = pa.list_(pa.string())
 
 
 @contextmanager
 def staged(out: Path, names: Sequence[str], *, overwrite: bool) -> Iterator[Path]:
     """A folder to write results into, which are moved to `out` if all goes well.
+
+    The folder lies beside `out`, or in it once it is there, under a name that only `out` decides.
+    So what a killed process left is found by the next one, which puts everything back as it was.
 
     Args:
         out: the results' folder, which need not exist.
@@ -42,18 +48,26 @@ def staged(out: Path, names: Sequence[str], *, overwrite: bool) -> Iterator[Path
         An empty folder on the same file system.
 
     Raises:
-        TableError: `out` is a file, or holds results that may not be replaced.
+        TableError: `out` is a file, holds results that may not be replaced, or is being written to
+            by another process.
         OSError: nothing can be written there.
     """
     place = out.resolve()
     if place.exists() and not place.is_dir():
         raise TableError(f"--out wants a folder, {out} is a file.")
+    name = f".latentlabels-{hashlib.sha256(str(place).encode()).hexdigest()[:16]}"
+    folders = [folder for folder in (place, *place.parents) if folder.is_dir()]
+    for left in [folder / name for folder in folders]:
+        if left.is_dir():
+            with _alone(left, out):
+                _put_back(left, place)
     there = [name for name in names if (place / name).exists()]
-    for name in there:
-        ours = any((place / name / known).is_file() for known in (DESCRIPTION, MANIFEST))
-        if (place / name).is_dir() and not ours:
+    for known in there:
+        ours = any((place / known / file).is_file() for file in (DESCRIPTION, MANIFEST))
+        if (place / known).is_dir() and not ours:
             raise TableError(
-                f"{out / name} is there and is no model's folder. Remove it, or name another --out."
+                f"{out / known} is there and is no model's folder. Remove it, or name another "
+                "--out."
             )
     if there and not overwrite:
         raise TableError(
@@ -61,17 +75,12 @@ def staged(out: Path, names: Sequence[str], *, overwrite: bool) -> Iterator[Path
             "another folder."
         )
     # In the nearest folder there is: anywhere else may be another file system, or not ours.
-    nearest = next(folder for folder in (place, *place.parents) if folder.is_dir())
-    aside = Path(tempfile.mkdtemp(prefix=".latentlabels-", dir=nearest))
-    try:
-        # Folders that tempfile makes are closed to others; results are not.
-        new, old = aside / "new", aside / "old"
-        new.mkdir()
-        old.mkdir()
-        yield new
-        _move(new, old, place)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    aside = folders[0] / name
+    with _alone(aside, out):
+        for part in (NEW, OLD):
+            (aside / part).mkdir()
+        yield aside / NEW
+        _move(aside, place)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -161,21 +170,52 @@ def _vectors(probabilities: NDArray[np.float32]) -> pa.Array:
     )
 
 
-def _move(new: Path, old: Path, place: Path) -> None:
-    """Move everything in `new` to `place`; on failure, put back what was there."""
-    place.mkdir(parents=True, exist_ok=True)
-    moved: list[Path] = []
+@contextmanager
+def _alone(aside: Path, out: Path) -> Iterator[None]:
+    """The folder aside for this process alone, which removes it unless a move is to be undone."""
+    aside.mkdir(exist_ok=True)
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(aside / LOCK))
+        except TimeoutError as error:
+            raise TableError(
+                f"Another process is writing to {out}. Wait for it, or name another --out."
+            ) from error
+        try:
+            yield
+        finally:
+            if not (aside / MOVING).exists():
+                shutil.rmtree(aside, ignore_errors=True)
+
+
+def _move(aside: Path, place: Path) -> None:
+    """Move everything that is new to its place; on failure, put back what was there."""
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (aside / NEW).rename(place)
+        return
+    names = sorted(path.name for path in (aside / NEW).iterdir())
+    write_json(aside / NAMES, {"names": names})
+    moving = (aside / NEW).rename(aside / MOVING)
     try:
-        for source in sorted(new.iterdir()):
-            target = place / source.name
-            if target.exists():
-                target.rename(old / target.name)
-            moved.append(target)
-            source.rename(target)
+        for name in names:
+            if (place / name).exists():
+                (place / name).rename(aside / OLD / name)
+            (moving / name).rename(place / name)
     except BaseException:
-        for target in moved:
-            if target.exists():
-                target.rename(new / f"{target.name}.undone")
-            if (old / target.name).exists():
-                (old / target.name).rename(target)
+        _put_back(aside, place)
         raise
+    moving.rmdir()
+
+
+def _put_back(aside: Path, place: Path) -> None:
+    """Undo a move that did not come to its end; whoever is stopped here leaves it to the next."""
+    moving = aside / MOVING
+    if not moving.is_dir():
+        return
+    for name in json.loads((aside / NAMES).read_text(encoding="utf-8"))["names"]:
+        if (place / name).exists() and not (moving / name).exists():
+            (place / name).rename(moving / name)
+        if (aside / OLD / name).exists():
+            (aside / OLD / name).rename(place / name)
+    moving.rename(aside / NEW)

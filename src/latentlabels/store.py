@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -84,8 +83,11 @@ def save_model(stored: StoredModel, folder: Path) -> None:
             f"{folder} is there and is no model's folder. Name another folder, or remove it."
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    # Names that a killed process used too, so that nothing of it stays for ever.
+    temporary, replaced = (folder.with_name(f".{folder.name}.{what}") for what in ("new", "old"))
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
+        temporary.mkdir()
         tensors = _apart(stored.model.state_dict())
         require_finite(tensors)
         save_file(tensors, temporary / WEIGHTS)
@@ -110,15 +112,12 @@ def save_model(stored: StoredModel, folder: Path) -> None:
         described(texts[DESCRIPTION].encode(), str(folder / DESCRIPTION))
         for name, text in texts.items():
             (temporary / name).write_text(text, encoding="utf-8")
-        temporary.chmod(0o755)
         (temporary / WEIGHTS).chmod(0o644)
         if folder.exists():
-            replaced = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-            folder.rename(replaced / folder.name)
-            temporary.rename(folder)
             shutil.rmtree(replaced, ignore_errors=True)
-        else:
-            temporary.rename(folder)
+            folder.rename(replaced)
+        temporary.rename(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -338,6 +338,11 @@ def test_a_stopped_command_goes_on_from_its_checkpoints(
     )
     assert one.equals(other)
     capsys.readouterr()
+    (tmp_path / "last.ckpt").write_bytes(b"damaged")
+    assert main([*command, "--out", str(tmp_path / "again"), "--resume"]) == 0
+    told = capsys.readouterr().err
+    assert f"latentlabels: warning: The checkpoint {tmp_path / 'last.ckpt'} is damaged" in told
+    assert one.equals(pa.parquet.read_table(tmp_path / "again" / "cleaned.parquet"))
     assert main([*command[:-4], "--resume", "--out", str(tmp_path / "more")]) == 2
     assert "--checkpoints" in capsys.readouterr().err
 

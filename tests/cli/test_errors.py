@@ -350,7 +350,7 @@ def test_a_failure_at_the_last_moment_puts_everything_back(
     rename = Path.rename
 
     def fails_once(self: Path, target: Path) -> Path:
-        if self.name == failing and self.parent.name == "new":
+        if self.name == failing and self.parent.name == "moving":
             raise OSError(errno.EIO, "Input/output error", str(target))
         return rename(self, target)
 
@@ -368,7 +368,7 @@ def test_what_may_not_be_written_is_said_first(
     def refuses(*_: Any, **__: Any) -> str:
         raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
 
-    monkeypatch.setattr("latentlabels.results.tempfile.mkdtemp", refuses)
+    monkeypatch.setattr(Path, "mkdir", refuses)
     line = fails(capsys, ["clean", str(table), *COLUMNS, "--out", str(tmp_path / "run")], 1)
     assert line == f"error: Permission denied: {tmp_path}"
 

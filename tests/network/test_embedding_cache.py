@@ -13,8 +13,9 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from latentlabels.locking import locked
 from latentlabels.network import embedding_cache
-from latentlabels.network.embedding_cache import EmbeddingCache, default_cache_folder
+from latentlabels.network.embedding_cache import LOCK, EmbeddingCache, default_cache_folder
 
 FEATURES = 3
 KEYS = [hashlib.sha256(bytes([number])).digest() for number in range(20)]
@@ -212,8 +213,22 @@ def test_a_shard_that_goes_away_is_left_out(tmp_path: Path) -> None:
 
 def test_half_written_shards_are_not_read(tmp_path: Path) -> None:
     folder = filled(tmp_path).folder
-    (folder / "1234.5.part").write_bytes(b"half")
-    expect(opened(tmp_path), list(range(20)))
+    (folder / "1234.part").write_bytes(b"half")
+    cache = opened(tmp_path)
+    expect(cache, list(range(20)))
+    assert not list(folder.glob("*.part"))
+    (folder / "1234.part").write_bytes(b"half")
+    cache.put(KEYS[:5], VECTORS[:5])
+    cache.flush()
+    assert not list(folder.glob("*.part"))
+
+
+def test_what_another_process_writes_is_left_alone(tmp_path: Path) -> None:
+    folder = filled(tmp_path).folder
+    (folder / "1234.part").write_bytes(b"half")
+    with locked(folder / LOCK):
+        expect(opened(tmp_path), list(range(20)))
+        assert list(folder.glob("*.part"))
 
 
 def test_a_folder_that_cannot_be_written_is_said_once(tmp_path: Path) -> None:

@@ -126,7 +126,9 @@ def test_a_file_of_something_else_is_not_replaced(tmp_path: Path) -> None:
         with pytest.raises(LatentLabelsError, match="holds something else than these chains"):
             ChainStore(10, 2, 9, place)
     assert file.read_bytes() == b"photos"
-    # Chains of the same shape, of an earlier run, are made anew.
+    # Chains of the same shape, of an earlier run, are made anew; and so are those of a process that
+    # was killed before they had one.
+    (tmp_path / "chains").touch()
     for _ in range(2):
         store = ChainStore(10, 2, 9, tmp_path / "chains")
         assert not store.bits.any()

@@ -19,7 +19,6 @@ from tests.small_tables import SmallTable, global_generators, table_of_classes, 
 from torch import Tensor
 from torch.testing import assert_close
 
-from latentlabels.errors import LatentLabelsError
 from latentlabels.evaluation.metrics import score
 from latentlabels.fitting import Fitted, ModelSettings, fit_model
 from latentlabels.model.pairwise import Potentials
@@ -94,47 +93,6 @@ def test_the_history_tells_loss_and_alpha_of_every_epoch() -> None:
     assert not any("validation" in epoch for epoch in history.epochs)
 
 
-@pytest.fixture
-def poisoned(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Losses that are NaN at the steps a test names."""
-
-    def poison(*steps: int) -> None:
-        step_of = RobustModule.training_step
-
-        def step(self: RobustModule, batch: Batch, index: int) -> Tensor:
-            loss = step_of(self, batch, index)
-            return loss * float("nan") if self.trainer.global_step in steps else loss
-
-        monkeypatch.setattr(RobustModule, "training_step", step)
-
-    return poison
-
-
-def test_a_step_whose_loss_is_not_finite_is_skipped_and_counted(poisoned: Any) -> None:
-    poisoned(3, 4)
-    fit = fitted()
-    assert [epoch["skipped"] for epoch in fit.history.epochs] == [2.0, 0.0]
-    assert torch.isfinite(weights(fit)).all()
-
-
-def test_a_skipped_step_changes_no_weight(poisoned: Any) -> None:
-    """And five of them in a row are the end."""
-    poisoned(*range(1, 5), *range(6, 11))
-    monitored: list[Tensor] = []
-    kept = RobustModule.on_train_batch_end
-
-    def note(self: RobustModule, *arguments: Any) -> None:
-        monitored.append(torch.cat([p.detach().flatten().clone() for p in self.parameters()]))
-        kept(self, *arguments)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RobustModule, "on_train_batch_end", note)
-        with pytest.raises(LatentLabelsError, match="loss of several batches is NaN"):
-            fitted()
-    assert torch.equal(monitored[0], monitored[4])
-    assert not torch.equal(monitored[4], monitored[5])
-
-
 def test_the_epoch_with_the_best_score_is_kept(scripted_scores: Any) -> None:
     """What comes out of four epochs of which the second is best is what two epochs give."""
     scripted_scores(0.1, 0.9, 0.3, 0.9)
@@ -166,7 +124,11 @@ def test_the_score_is_that_of_the_weights_that_are_kept(averaging: float) -> Non
 
 
 @pytest.mark.parametrize(
-    ("validation", "files"), [(None, {"last.ckpt"}), (HELD_OUT, {"best.ckpt", "last.ckpt"})]
+    ("validation", "files"),
+    [
+        (None, {"last.ckpt", "previous.ckpt"}),
+        (HELD_OUT, {"best.ckpt", "last.ckpt", "previous.ckpt"}),
+    ],
 )
 def test_checkpoints_go_where_they_are_asked_for(
     validation: Rows | None, files: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

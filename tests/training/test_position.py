@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 import torch
 from tests.training.test_fit import HELD_OUT, MODEL, ROWS, SETTINGS, TAGS, UNITS, rows_of, weights
 
-from latentlabels.errors import LatentLabelsError
-from latentlabels.fitting import Fitted, fit_model
+from latentlabels.errors import LatentLabelsError, TrainingWarning
+from latentlabels.fitting import Fitted, ModelSettings, fit_model
 from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.objective import PersistentGibbs
 from latentlabels.training import fit as fit_module
@@ -22,6 +23,7 @@ from latentlabels.training.rows import Rows
 from latentlabels.training.settings import TrainingSettings
 
 SAMPLED = replace(SETTINGS, epochs=4, schedule="one-cycle", gibbs=GibbsSchedule(20, 1))
+PLAIN = replace(MODEL, hidden=2)
 COMMITTEES = replace(MODEL, hidden=2, teachers=2, students=2)
 
 
@@ -62,9 +64,10 @@ def fitted(
     validation: Rows | None = HELD_OUT,
     rows: Rows = ROWS,
     settings: TrainingSettings = SAMPLED,
+    model: ModelSettings = COMMITTEES,
 ) -> Fitted:
     where = replace(settings, checkpoints=folder, resume=resume)
-    return fit_model(rows, validation, UNITS, UNITS, COMMITTEES, where)
+    return fit_model(rows, validation, UNITS, UNITS, model, where)
 
 
 def same(one: Fitted, other: Fitted) -> bool:
@@ -145,13 +148,80 @@ def test_another_run_is_refused(tmp_path: Path) -> None:
         fitted(tmp_path / "two", resume=True)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None], ids=["empty", "text", "cut"])
-def test_a_damaged_checkpoint_is_named(content: bytes | None, tmp_path: Path) -> None:
-    fitted(tmp_path)
-    path = tmp_path / "last.ckpt"
-    path.write_bytes(path.read_bytes()[:1000] if content is None else content)
-    with pytest.raises(LatentLabelsError, match=r"last\.ckpt is damaged"):
-        fitted(tmp_path, resume=True)
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def another_programs(path: Path) -> None:
+    torch.save({"state_dict": {}, "callbacks": {}, "epoch": 0}, path)
+
+
+def changed(path: Path) -> None:
+    """One bit of a weight."""
+    weight = torch.load(path, weights_only=True)["state_dict"]["model.network.clean.weight"]
+    content = path.read_bytes()
+    found = content.index(weight.numpy().tobytes())
+    path.write_bytes(content[:found] + bytes([content[found] ^ 1]) + content[found + 1 :])
+
+
+DAMAGES = [cut, emptied, another_programs, changed]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
+    damage: Callable[[Path], None], tmp_path: Path, stop_after: Any
+) -> None:
+    left = stop_after(10**9)
+    whole = fitted(tmp_path, model=PLAIN)
+    steps = 10**9 - left[0]
+    damage(tmp_path / "last.ckpt")
+    left = stop_after(10**9)
+    with pytest.warns(TrainingWarning, match=r"last\.ckpt is damaged.* The one before it is used"):
+        assert same(fitted(tmp_path, resume=True, model=PLAIN), whole)
+    assert 10**9 - left[0] == steps / SAMPLED.epochs, "the last epoch is done again"
+    assert same(fitted(tmp_path, resume=True, model=PLAIN), whole), "and is whole now"
+
+
+@pytest.mark.parametrize("damaged", [("last", "previous"), ("best",)], ids=" ".join)
+def test_without_a_whole_checkpoint_nothing_is_begun(
+    damaged: tuple[str, ...], tmp_path: Path
+) -> None:
+    fitted(tmp_path, model=PLAIN)
+    for name in damaged:
+        cut(tmp_path / f"{name}.ckpt")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    named = ".*".join(rf"{name}\.ckpt is damaged" for name in damaged)
+    with pytest.raises(LatentLabelsError, match=f"{named}.*begin anew without resume"):
+        fitted(tmp_path, resume=True, model=PLAIN)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_process_killed_while_checkpoints_are_renamed_has_the_one_before(tmp_path: Path) -> None:
+    whole = fitted(tmp_path, model=PLAIN)
+    (tmp_path / "last.ckpt").unlink()
+    (tmp_path / ".last.ckpt.partial").write_bytes(b"half")
+    (tmp_path / ".best.ckpt.partial").write_bytes(b"half")
+    assert same(fitted(tmp_path, resume=True, model=PLAIN), whole)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "best.ckpt",
+        "last.ckpt",
+        "previous.ckpt",
+    }
+
+
+def test_a_beginning_clears_the_folder(tmp_path: Path, stop_after: Any) -> None:
+    """A new run's best beside an older run's last would be taken for one run's."""
+    whole = fitted(tmp_path, model=PLAIN)
+    stop_after(3)
+    with pytest.raises(StoppedError):
+        fitted(tmp_path, model=PLAIN)
+    assert not list(tmp_path.iterdir())
+    stop_after(10**9)
+    assert same(fitted(tmp_path, resume=True, model=PLAIN), whole)
 
 
 def test_an_average_of_weights_copies_no_chains() -> None:

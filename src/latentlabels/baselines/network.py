@@ -70,7 +70,7 @@ class PlainModule(ScoredModule):
         """The loss of a batch."""
         passed = self.trainer.current_epoch + index / self.trainer.num_training_batches
         loss = self.loss(self.trained(self.network, batch), batch, passed)
-        self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch.x))
+        self.log_loss(loss, len(batch.x))
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,14 @@ class Voice:
         """Say something that a user may want to act on."""
         if not self.quiet:
             sys.stderr.write(f"latentlabels: warning: {one_line(message)}\n")
+
+    @contextmanager
+    def passing_on(self, kind: type[Warning]) -> Iterator[None]:
+        """Say warnings of a kind as they come."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", kind)
+            warnings.showwarning = lambda message, *_args, **_named: self.warn(str(message))
+            yield
 
     def say(self, message: str) -> None:
         """Tell how far a long run is."""

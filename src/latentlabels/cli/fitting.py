@@ -35,7 +35,7 @@ from latentlabels.cli.rows import (
 from latentlabels.cli.scores import compared, number
 from latentlabels.cli.tally import Tally
 from latentlabels.data.labels import Name
-from latentlabels.errors import LabelError, LatentLabelsError, shown
+from latentlabels.errors import LabelError, LatentLabelsError, TrainingWarning, shown
 from latentlabels.estimator import RobustClassifier
 from latentlabels.evaluation.metrics import score_name
 from latentlabels.fitting import ASSUMED_NOISE
@@ -117,12 +117,13 @@ def fit(
     held_out = rows.labelled_in("validation")
     if held_out.any():
         validation = (rows.examples(held_out), rows.clean.take(held_out))
-    estimator.fit(
-        rows.examples(training),
-        rows.noisy_of(training),
-        None if known is None else known.take(training),
-        validation=validation,
-    )
+    with voice.passing_on(TrainingWarning):
+        estimator.fit(
+            rows.examples(training),
+            rows.noisy_of(training),
+            None if known is None else known.take(training),
+            validation=validation,
+        )
     if estimator.clean_labels is None:
         _warn_of_unverified(estimator.clean_space_.names, rows, voice)
     chains = estimator.history_.chains

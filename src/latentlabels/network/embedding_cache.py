@@ -2,13 +2,12 @@
 
 One folder for each encoder's fingerprint, in it shards of some hundred rows: `keys`, uint8
 (rows, 32), the SHA-256 of each content, and `vectors`, float32 (rows, features). A shard is written
-beside its place and then renamed, under a name of its own, so that several processes can write at
-the same time and an interrupted one leaves nothing half done.
+beside its place and then renamed. Several processes may use a cache at the same time: they write
+one after the other, so what is half written while nobody writes is of one that was killed.
 """
 
 from __future__ import annotations
 
-import os
 import uuid
 import warnings
 from collections import OrderedDict
@@ -22,7 +21,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from latentlabels.locking import locked
+
+LOCK: Final = ".lock"
+LONGEST_WAIT: Final = 60.0
 KEY_BYTES: Final = 32
+PARTS: Final = "*.part"
 SHARD_ROWS: Final = 256
 OPEN_SHARDS: Final = 32
 
@@ -44,6 +48,10 @@ class EmbeddingCache:
         self._open: OrderedDict[int, NDArray[np.float32] | None] = OrderedDict()
         self._pending: dict[bytes, NDArray[np.float32]] = {}
         self._writable = True
+        if any(self.folder.glob(PARTS)):
+            # Where another process writes, it clears up; where we cannot, nobody is harmed.
+            with suppress(OSError), locked(self.folder / LOCK):
+                self._clear_up()
         for path in sorted(self.folder.glob("*.safetensors")):
             self._add(path)
 
@@ -96,14 +104,16 @@ class EmbeddingCache:
         vectors = np.stack(list(self._pending.values()))
         name = uuid.uuid4().hex
         path = self.folder / f"{name}.safetensors"
-        beside = self.folder / f"{name}.{os.getpid()}.part"
+        beside = self.folder / f"{name}.part"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                save_file({"keys": keys, "vectors": vectors}, beside)
-                beside.replace(path)
-            finally:
-                beside.unlink(missing_ok=True)
+            with locked(self.folder / LOCK, LONGEST_WAIT):
+                self._clear_up()
+                try:
+                    save_file({"keys": keys, "vectors": vectors}, beside)
+                    beside.replace(path)
+                finally:
+                    beside.unlink(missing_ok=True)
         except (OSError, SafetensorError) as error:
             self._writable = False
             warnings.warn(
@@ -114,6 +124,11 @@ class EmbeddingCache:
         else:
             self._index(path, self._pending)
         self._pending.clear()
+
+    def _clear_up(self) -> None:
+        """Remove what a killed process left half written; only while no other may write."""
+        for left in self.folder.glob(PARTS):
+            left.unlink(missing_ok=True)
 
     def _add(self, path: Path) -> None:
         """Read a shard's keys, if it is whole."""

@@ -42,7 +42,9 @@ class ChainStore:
         if file is None:
             self.bits = torch.zeros(shape, dtype=torch.uint8)
         else:
-            if file.exists() and (not file.is_file() or file.stat().st_size != math.prod(shape)):
+            # An empty one is what is left of a process that was killed while it made the file.
+            sizes = (0, math.prod(shape))
+            if file.exists() and not (file.is_file() and file.stat().st_size in sizes):
                 raise LatentLabelsError(
                     f"{file} is there and holds something else than these chains, which would "
                     "replace it. Name another chain_file (--chain-file)."

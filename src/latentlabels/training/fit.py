@@ -24,13 +24,22 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from latentlabels import processes
-from latentlabels.errors import LatentLabelsError
+from latentlabels.errors import LatentLabelsError, TrainingWarning
 from latentlabels.model.marginal import is_tractable
 from latentlabels.network.examples import ENCODED, VECTORS, Vectors, plainly, split
 from latentlabels.objective import ExactPhase, NegativePhase, PersistentGibbs
 from latentlabels.robust_model import RobustModel
 from latentlabels.training.module import VALIDATION_SCORE, RobustModule, ScoredModule, diverged
-from latentlabels.training.position import BEST, LAST, History, Position, WholeFiles, run_of
+from latentlabels.training.position import (
+    BEST,
+    LAST,
+    History,
+    Position,
+    WholeFiles,
+    checkpoint,
+    read_checkpoint,
+    run_of,
+)
 from latentlabels.training.rows import Batch, Draw, MixedBatches, Rows
 from latentlabels.training.settings import TrainingSettings
 
@@ -97,8 +106,7 @@ def fit_module(
     """
     settings, history = module.settings, History()
     batches = _batches(module, rows, settings)
-    with tempfile.TemporaryDirectory() as temporary, own_randomness(settings.seed):
-        folder = settings.checkpoints or Path(processes.agreed(temporary))
+    with _folder(settings) as folder, own_randomness(settings.seed):
         run = run_of(module, rows, validation, settings)
         if processes.agreed(run) != run:
             raise LatentLabelsError(
@@ -106,7 +114,7 @@ def fit_module(
                 "program do the same in each of them up to fit."
             )
         position = Position(history, batches, run)
-        goes_on = settings.resume and position.find(folder / f"{LAST}.ckpt")
+        start = position.begin(folder, resume=settings.resume, validated=validation is not None)
         callbacks: list[Callback] = [position]
         if validation is not None:
             callbacks.append(_best(folder))
@@ -119,7 +127,7 @@ def fit_module(
             callbacks.append(EMAWeightAveraging(use_buffers=True, decay=settings.averaging))
         if progress:
             callbacks.append(RichProgressBar())
-        if not (goes_on and history.over(settings)):
+        if start is None or not history.over(settings):
             with _quiet_lightning():
                 _fit(
                     _trainer(settings, callbacks, progress=progress),
@@ -128,16 +136,15 @@ def fit_module(
                     None
                     if validation is None
                     else _loader(validation, _own_part(_in_order(validation)), settings),
-                    folder / f"{LAST}.ckpt" if goes_on else None,
+                    start,
                 )
         processes.wait()
         kept = LAST if validation is None else BEST
-        saved = torch.load(folder / f"{kept}.ckpt", weights_only=True)
-        module.load_state_dict(saved["state_dict"])
-        _require_finite(module)
-        history.best_epoch = int(saved["epoch"])
+        history.best_epoch = _take_over(module, checkpoint(folder, kept))
         history.validation = history.epochs[history.best_epoch].get(VALIDATION_SCORE)
         processes.wait()
+    if told := history.skipped_told():
+        warnings.warn(told, TrainingWarning, stacklevel=2)
     module.eval()
     return history
 
@@ -167,9 +174,31 @@ def _seen_by_teacher(model: RobustModel, rows: Rows) -> Tensor | None:
     return torch.cat(parts)
 
 
-def _require_finite(module: ScoredModule) -> None:
-    if not all(torch.isfinite(parameter).all() for parameter in module.parameters()):
-        raise LatentLabelsError(diverged(module.settings, "a weight"))
+@contextmanager
+def _folder(settings: TrainingSettings) -> Iterator[Path]:
+    """Where checkpoints go: where they are asked for, or away with them in the end."""
+    if settings.checkpoints is not None:
+        yield settings.checkpoints
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(processes.agreed(temporary))
+
+
+@torch.no_grad()
+def _take_over(module: ScoredModule, kept: Path) -> int:
+    """Give a module the weights of a checkpoint, which the first process reads; says its epoch."""
+    epoch = None
+    if processes.rank() == 0:
+        saved = read_checkpoint(kept)
+        module.load_state_dict(saved["state_dict"])
+        epoch = saved["epoch"]
+    epoch = int(processes.agreed(epoch))
+    for name, tensor in module.state_dict().items():
+        if processes.size() > 1:
+            tensor.copy_(processes.of_first(tensor))
+        if not tensor.isfinite().all():
+            raise LatentLabelsError(diverged(module.settings, name))
+    return epoch
 
 
 def _best(folder: Path) -> ModelCheckpoint:
@@ -210,13 +239,13 @@ def _fit(
     module: ScoredModule,
     training: DataLoader[Batch],
     validation: DataLoader[Batch] | None,
-    checkpoint: Path | None,
+    start: Path | None,
 ) -> None:
     """Run the trainer, and let an interrupt through as the interrupt it was."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         with plainly():
-            trainer.fit(module, training, validation, ckpt_path=checkpoint, weights_only=True)
+            trainer.fit(module, training, validation, ckpt_path=start, weights_only=True)
     except SystemExit:
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None

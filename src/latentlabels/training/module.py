@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import abstractmethod
 from dataclasses import asdict
@@ -55,7 +56,9 @@ class ScoredModule(L.LightningModule):
         self.settings = settings
         self._validated: list[tuple[Tensor, Tensor, Tensor]] = []
         self.skipped = 0
-        """Steps in a row that were not taken, since their gradient was not finite."""
+        """Steps in a row that were not taken, since their loss or gradient was not finite."""
+        self._loss_is_finite = True
+        self._before: list[Tensor] = []
 
     def scheduled(self, optimizer: torch.optim.Optimizer) -> OptimizerLRScheduler:
         """The optimiser, its step sizes on the schedule that is wanted."""
@@ -70,22 +73,58 @@ class ScoredModule(L.LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Remember the buffers, which a batch changes before it is known whether it is any good."""
+        self._before = [buffer.clone() for buffer in self.buffers()]
+
+    def log_loss(self, loss: Tensor, rows: int = 1) -> None:
+        """Log a step's loss, unless it is not finite and would spoil the mean of the epoch.
+
+        Args:
+            loss: of a batch.
+            rows: the weight of the batch in that mean.
+        """
+        self._loss_is_finite = bool(loss.isfinite())
+        self.log(
+            "loss",
+            loss if self._loss_is_finite else torch.zeros_like(loss),
+            prog_bar=True,
+            on_step=False,
+            on_epoch=True,
+            batch_size=rows if self._loss_is_finite else 0,
+            sync_dist=processes.size() > 1,
+        )
+
+    @torch.no_grad()
     def on_before_optimizer_step(self, _optimizer: torch.optim.Optimizer) -> None:
-        """Leave out a step whose gradient is not finite, and count it.
+        """Leave out a step whose loss or gradient is not finite, and count it.
 
         Raises:
             LatentLabelsError: too many of them, one after the other.
         """
-        gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        finite = bool(torch.isfinite(torch.stack([g.norm() for g in gradients])).all())
-        self.log("skipped", float(not finite), on_step=False, on_epoch=True, reduce_fx="sum")
-        self.skipped = 0 if finite else self.skipped + 1
-        if finite:
+        gradients = [p.grad for p in self.parameters() if p.grad is not None and p.numel()]
+        largest = torch.stack([gradient.norm(math.inf) for gradient in gradients])
+        # Adam keeps a mean of squares, which would never come down from infinity.
+        bad = not (self._loss_is_finite and largest.square().isfinite().all())
+        bad = bool(processes.largest(torch.tensor(bad).int()))
+        self.log("skipped", float(bad), on_step=False, on_epoch=True, reduce_fx="sum")
+        self.skipped = self.skipped + 1 if bad else 0
+        if not bad:
             return
         if self.skipped == MOST_SKIPPED:
             raise LatentLabelsError(diverged(self.settings, "the loss of several batches"))
         for parameter in self.parameters():
             parameter.grad = None  # The optimiser passes over it.
+        for buffer, before in zip(self.buffers(), self._before, strict=True):
+            buffer.copy_(before)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep how many steps in a row have been skipped."""
+        checkpoint["skipped"] = self.skipped
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Count on from there."""
+        self.skipped = checkpoint["skipped"]
 
     def trained(self, network: nn.Module, batch: Batch) -> Any:
         """What a network in training gives for a batch, with dropout by row and step."""
@@ -175,13 +214,15 @@ class RobustModule(ScoredModule):
         return self.scheduled(optimizer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the chains, where a checkpoint is kept for longer than training."""
+        """Keep the chains too, where a checkpoint is kept for longer than training."""
+        super().on_save_checkpoint(checkpoint)
         phase = self.loss.negative_phase
         if isinstance(phase, PersistentGibbs) and self.settings.checkpoints is not None:
             checkpoint["chains"] = phase.position()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the chains go on from where they stood."""
+        super().on_load_checkpoint(checkpoint)
         phase = self.loss.negative_phase
         if isinstance(phase, PersistentGibbs):
             phase.go_on_from(checkpoint["chains"])
@@ -206,7 +247,7 @@ class RobustModule(ScoredModule):
             None if self.seen is None else self.seen[batch.rows.cpu()].to(batch.x.device),
         )
         loss = (losses * batch.weights).sum()
-        self._log("loss", loss)
+        self.log_loss(loss)
         self._log("alpha", alpha)
         phase = self.loss.negative_phase
         if isinstance(phase, PersistentGibbs):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import warnings
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
+from zipfile import BadZipFile, ZipFile
 
 import lightning as L
 import numpy as np
@@ -20,7 +22,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from latentlabels.errors import LatentLabelsError
+from latentlabels import processes
+from latentlabels.errors import LatentLabelsError, TrainingWarning
 from latentlabels.sampling.diagnostics import ChainHealth
 from latentlabels.training.module import VALIDATION_SCORE
 from latentlabels.training.rows import MixedBatches, Rows
@@ -28,6 +31,12 @@ from latentlabels.training.settings import TrainingSettings
 
 BEST: Final = "best"
 LAST: Final = "last"
+PREVIOUS: Final = "previous"
+UNREADABLE: Final = (
+    *(BadZipFile, EOFError, RuntimeError, pickle.UnpicklingError),
+    *(AttributeError, LookupError, TypeError, ValueError),
+)
+"""What reading a file may raise that is no checkpoint."""
 # Settings that say where and how quickly a run takes place, and not what comes of it.
 NO_MATTER: Final = frozenset({"chain_file", "machines", "resume", "workers"})
 
@@ -57,6 +66,17 @@ class History:
         if "r_hat" not in kept:
             return None
         return ChainHealth(kept["r_hat"], kept["effective"], kept["stuck"])
+
+    def skipped_told(self) -> str | None:
+        """How many steps were skipped, and what to do about it; None if there were none."""
+        skipped = sum(epoch.get("skipped", 0) for epoch in self.epochs)
+        if not skipped:
+            return None
+        return (
+            f"{skipped:.0f} training steps were skipped, for their loss or gradient was NaN or "
+            "infinite. Look for extreme numbers among the inputs, or lower learning_rate and "
+            "crf_learning_rate."
+        )
 
     def over(self, settings: TrainingSettings) -> bool:
         """Whether there have been as many epochs as are wanted, or enough without a better one."""
@@ -100,34 +120,94 @@ class Position(Callback):
         self.batches.skip(state["visits"])
         torch.set_rng_state(state["random"])
 
-    def find(self, path: Path) -> bool:
-        """Whether a checkpoint of this run is there; if it is, its history is taken over.
+    def begin(self, folder: Path, *, resume: bool, validated: bool) -> Path | None:
+        """The checkpoint to go on from, its history taken over; None to begin anew.
+
+        The first process looks for all of them. Whoever begins anew takes older checkpoints out of
+        the folder, which would be taken for those of the new run once it is stopped.
+
+        Args:
+            folder: of checkpoints.
+            resume: whether to go on where there is something to go on from.
+            validated: whether the best weights are not always the last.
 
         Raises:
-            LatentLabelsError: it is damaged, or another run's.
+            LatentLabelsError: checkpoints are damaged, another run's, or not there for all
+                processes.
         """
-        if not path.is_file():
-            return False
-        try:
-            saved = torch.load(path, weights_only=True)
-            state = saved["callbacks"][self.state_key]
-            run, epochs = state["run"], list(state["epochs"])
-        except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        told: dict[str, Any] = {}
+        if processes.rank() == 0:
+            try:
+                found = self._find(folder, validated=validated) if resume else None
+                told = {"name": found and found.name, "epochs": self.history.epochs}
+            except LatentLabelsError as error:
+                told = {"error": str(error)}
+            else:
+                _tidy(folder, anew=found is None)
+        told = processes.agreed(told)
+        if "error" in told:
+            raise LatentLabelsError(told["error"])
+        if told["name"] is None:
+            return None
+        self.history.epochs[:] = told["epochs"]
+        path = folder / str(told["name"])
+        if processes.largest(torch.tensor(not path.is_file()).int()):
             raise LatentLabelsError(
-                f"The checkpoint {path} is damaged, or another program's "
-                f"({type(error).__name__}). Remove it to begin anew."
-            ) from error
-        if run != self.run:
+                f"The checkpoint {path} is not there for all processes. Let checkpoints name a "
+                "folder that all machines share, or begin anew without resume."
+            )
+        return path
+
+    def _find(self, folder: Path, *, validated: bool) -> Path | None:
+        """The newer of the last two checkpoints that is whole; its history is taken over."""
+        damaged: list[str] = []
+        for name in (LAST, PREVIOUS):
+            path = checkpoint(folder, name)
+            if not path.is_file():
+                continue
+            try:
+                epochs = self._own(path)["epochs"]
+                if validated:
+                    self._own(checkpoint(folder, BEST))
+            except DamagedCheckpointError as error:
+                damaged.append(str(error))
+                continue
+            for told in damaged:
+                warnings.warn(f"{told} The one before it is used.", TrainingWarning, stacklevel=2)
+            self.history.epochs[:] = epochs
+            return path
+        if damaged:
+            told = " ".join(dict.fromkeys(damaged))
+            raise LatentLabelsError(
+                f"{told} None before it can be used: begin anew without resume."
+            )
+        return None
+
+    def _own(self, path: Path) -> dict[str, Any]:
+        """What a checkpoint of this run says of where training stood."""
+        state = read_checkpoint(path)["callbacks"].get(self.state_key)
+        if not isinstance(state, dict) or set(state) != set(self.state_dict()):
+            raise DamagedCheckpointError(path, "it says nothing of where training stood")
+        if state["run"] != self.run:
             raise LatentLabelsError(
                 f"The checkpoint {path} is of other data or settings, or was moved. Fit with those "
                 "it was begun with, name another folder, or begin anew without resume."
             )
-        self.history.epochs[:] = epochs
-        return True
+        return state
+
+
+class DamagedCheckpointError(LatentLabelsError):
+    """A checkpoint that cannot be used."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"The checkpoint {path} is damaged, or another program's: {why}.")
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Writes checkpoints under a temporary name, and renames them when they are whole."""
+    """Writes checkpoints under a temporary name, and renames them when they are whole.
+
+    The last one becomes the one before, so that at any moment one of both is whole.
+    """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
@@ -135,15 +215,60 @@ class WholeFiles(TorchCheckpointIO):
         """Write a checkpoint."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.partial")
+        aside = _aside(path)
         try:
             with aside.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
+            if path.stem == LAST and path.is_file():
+                path.replace(path.with_stem(PREVIOUS))
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
+
+
+def checkpoint(folder: Path, name: str) -> Path:
+    """Where the checkpoint of that name is kept."""
+    return folder / f"{name}.ckpt"
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A whole checkpoint, its tensors on the CPU.
+
+    Raises:
+        DamagedCheckpointError: it is not there, not whole, or not what Lightning writes.
+    """
+    try:
+        # Every part has a checksum, which torch does not look at.
+        with ZipFile(path) as parts:
+            torn = parts.testzip()
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        whole = (
+            isinstance(saved["state_dict"], dict)
+            and isinstance(saved["callbacks"], dict)
+            and isinstance(saved["epoch"], int)
+        )
+    except FileNotFoundError as error:
+        raise DamagedCheckpointError(path, "it is not there") from error
+    except UNREADABLE as error:
+        raise DamagedCheckpointError(path, type(error).__name__) from error
+    if torn is not None or not whole:
+        raise DamagedCheckpointError(path, f"{torn} has changed" if torn else "parts are missing")
+    return saved
+
+
+def _tidy(folder: Path, *, anew: bool) -> None:
+    """Take out what a killed process left half written and, to begin anew, older checkpoints."""
+    for name in (LAST, PREVIOUS, BEST):
+        path = checkpoint(folder, name)
+        _aside(path).unlink(missing_ok=True)
+        if anew:
+            path.unlink(missing_ok=True)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
 
 
 def run_of(

@@ -1,0 +1,330 @@
+"""Kill a command at random moments, resume it, and look whether anything is different.
+
+    python benchmarks/killed.py --moments 30
+
+The command is `latentlabels clean` on a table of small pictures, with a frozen network whose
+features are cached, teachers, hidden units and with them persistent chains mapped from a file, and
+students. It is run once as a reference. Then it is started again and again, each time in a folder
+of its own, ended by SIGKILL at a random moment, and started anew with the same words, `--resume`
+among them; every third time this second process is killed too. In the end model, cleaned table and
+metrics have to be those of the reference byte by byte (but for the date in model.json), and the
+same files have to be there: in the results' folder, among checkpoints, in the cache, in the folder
+for temporary files and beside them.
+
+Moments are spread over phases. A phase is known by what the process has left on the disk so far,
+which is the same whatever the machine is busy with: a moment is a random share of the time the
+reference took for the phase, from when its first file appears.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import itertools
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from latentlabels.network.embedding_cache import SHARD_ROWS
+
+# In the order of a run. Resuming what has ended says that results are there.
+PHASES = ("starting", "embedding", "auxiliary", "teachers", "fitting", "students", "writing")
+RESUMED, ENDED = "a resumed run", "ended"
+BACKBONE = "test_resnet.r160_in1k"
+COLOURS = {"blue": (30, 40, 220), "green": (40, 200, 60), "red": (220, 50, 30)}
+POLL = 0.003
+RESULTS = ("cleaned.parquet", "metrics.json", "model")
+PROGRAM = "from latentlabels.cli import run; run()"
+
+
+@dataclass
+class Command:
+    """The command, the same words in every folder.
+
+    Attributes:
+        data: the folder of table and weights.
+        rows: of the table.
+        epochs: of training.
+    """
+
+    data: Path
+    rows: int
+    epochs: int
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def words(self) -> list[str]:
+        """What stands behind the program's name."""
+        return [
+            *("clean", str(self.data / "pictures.parquet"), "--out", "run"),
+            *("--input", "image", "--noisy", "tags", "--clean", "labels"),
+            *("--verified", "verified", "--split", "split"),
+            *("--backbone", BACKBONE, "--weights", str(self.data / "weights.safetensors")),
+            *("--image-size", "48", "--cache", "cache", "--hidden-layers", "32"),
+            *("--auxiliary", "rbm", "--hidden", "20", "--teachers", "2", "--students", "2"),
+            *("--chains", "5", "--sweeps", "10", "--chain-file", "chains"),
+            *("--epochs", str(self.epochs), "--patience", str(self.epochs)),
+            *("--checkpoints", "checkpoints", "--resume"),
+        ]
+
+    def start(self, folder: Path) -> subprocess.Popen[str]:
+        """Start it in a folder."""
+        (folder / "tmp").mkdir(parents=True, exist_ok=True)
+        environment = {
+            **os.environ,
+            "HF_HUB_OFFLINE": "1",
+            "NUMBA_CACHE_DIR": str(self.data / "numba"),
+            "OMP_NUM_THREADS": "1",
+            "TMPDIR": str(folder / "tmp"),
+        }
+        return subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, *self.words()],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def phase(self, folder: Path) -> str:
+        """How far a run has come that was never killed before, by what it has left."""
+        asides = list(folder.glob(".latentlabels-*"))
+        checkpoints = folder / "checkpoints"
+        if (folder / "run").exists():
+            return "writing" if asides else ENDED
+        if any(path for aside in asides for path in aside.glob("new/*")):
+            return "writing"
+        if (checkpoints / "student-1").exists():
+            return "students"
+        if any(checkpoints.glob("*.ckpt*")) or any(checkpoints.glob(".*.partial")):
+            return "fitting"
+        if (checkpoints / "teacher-1").exists():
+            return "teachers"
+        if len(list(folder.glob("cache/*/*.safetensors"))) * SHARD_ROWS >= self.rows:
+            return "auxiliary"
+        return "embedding" if asides else "starting"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A run that nobody disturbed.
+
+    Attributes:
+        folder: where it was.
+        seconds: that each phase took.
+    """
+
+    folder: Path
+    seconds: dict[str, float]
+
+
+def refer(command: Command, folder: Path) -> Reference:
+    """Run the command once, and measure its phases."""
+    process, begun = command.start(folder), dict.fromkeys(PHASES[:1], time.monotonic())
+    while process.poll() is None:
+        begun.setdefault(command.phase(folder), time.monotonic())
+        time.sleep(POLL)
+    require_success(process)
+    moments = [begun[phase] for phase in PHASES if phase in begun] + [time.monotonic()]
+    known = [phase for phase in PHASES if phase in begun]
+    spans = (later - earlier for earlier, later in itertools.pairwise(moments))
+    return Reference(folder, dict(zip(known, spans, strict=True)))
+
+
+def kill_in(command: Command, folder: Path, phase: str, wait: float) -> str | None:
+    """Start the command, and kill it some time after a phase has begun.
+
+    Returns:
+        The phase in which it was killed; None where it had ended before.
+    """
+    process = command.start(folder)
+    until = [*PHASES[PHASES.index(phase) :], ENDED]
+    while process.poll() is None and command.phase(folder) not in until:
+        time.sleep(POLL)
+    time.sleep(wait)
+    process.kill()
+    killed = process.wait() < 0
+    found = command.phase(folder)
+    # Results are in their place, and what was beside them may not yet be away.
+    whole = all((folder / "run" / name).exists() for name in RESULTS)
+    return (ENDED if whole else found) if killed else None
+
+
+def kill_after(command: Command, folder: Path, wait: float) -> bool:
+    """Start the command, and kill it after some time; whether it had not ended before."""
+    process = command.start(folder)
+    try:
+        process.communicate(timeout=wait)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return True
+    require_success(process)
+    return False
+
+
+def resume(command: Command, folder: Path) -> str | None:
+    """Start the command anew and let it end; says what went wrong, if anything did."""
+    there = all((folder / "run" / name).exists() for name in RESULTS)
+    process = command.start(folder)
+    _, told = process.communicate()
+    if there:
+        refused = process.returncode == 2 and "Pass --overwrite to replace them" in told
+        return None if refused else f"results were there, and the command said {told!r}"
+    return f"it ended with {process.returncode}: {told}" if process.returncode else None
+
+
+def require_success(process: subprocess.Popen[str]) -> None:
+    """End with what an undisturbed command had to say."""
+    told = "" if process.stderr is None or process.stderr.closed else process.stderr.read()
+    if process.returncode:
+        sys.exit(f"the command failed: {told}")
+
+
+def files_of(folder: Path) -> Counter[str]:
+    """The files in a folder; shards of embeddings have names of their own, and hold any rows."""
+    files: Counter[str] = Counter()
+    for path in folder.rglob("*"):
+        place = path.relative_to(folder)
+        shard = path.suffix == ".safetensors" and place.parts[0] == "cache"
+        files[str(place.parent / "shard" if shard else place)] = 1
+    return files
+
+
+def results_of(folder: Path) -> dict[str, Any]:
+    """What a run left, but for the date."""
+    run = folder / "run"
+    found: dict[str, Any] = {
+        str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()
+    }
+    description = json.loads(found["model/model.json"])
+    description["provenance"].pop("date")
+    return {**found, "model/model.json": description}
+
+
+def differences(folder: Path, reference: Reference) -> list[str]:
+    """In what a run differs from the reference."""
+    here, there = files_of(folder), files_of(reference.folder)
+    found = [f"stray: {name}" for name in here - there]
+    found += [f"missing: {name}" for name in there - here]
+    if not found:
+        ours, theirs = results_of(folder), results_of(reference.folder)
+        found += [f"differs: {name}" for name in theirs if ours[name] != theirs[name]]
+    return found
+
+
+def write_data(folder: Path, rows: int) -> None:
+    """Pictures of one to three colours with noisy tags, and a small network's weights."""
+    generator = np.random.default_rng(0)
+    names = list(COLOURS)
+    truth = generator.random((rows, len(names))) < 0.5
+    # Tags: the colour under two names, each now and then missed, and some that mean nothing.
+    chance = np.where(np.repeat(truth, 2, 1), 0.7, 0.1)
+    noisy = generator.random(chance.shape) < chance
+    junk = generator.random((rows, 14)) < 0.15
+    tags = [f"{name} {number}" for name in names for number in (1, 2)]
+    tags += [f"junk {number}" for number in range(junk.shape[1])]
+    images = []
+    for row in truth:
+        pixels = generator.normal(40, 30, (48, 48, 3))
+        for place in np.flatnonzero(row):
+            pixels[:, 16 * place : 16 * place + 16] += COLOURS[names[place]]
+        file = io.BytesIO()
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "PNG")
+        images.append(file.getvalue())
+    part = np.arange(rows) / rows
+    table = {
+        "image": images,
+        "tags": named(np.hstack([noisy, junk]), tags),
+        "labels": named(truth, names),
+        "split": np.select([part < 0.7, part < 0.85], ["train", "validation"], "test"),
+        "verified": (part < 0.7) & (np.arange(rows) % 3 == 0),
+    }
+    pyarrow.parquet.write_table(pa.table(table), folder / "pictures.parquet")
+    torch.manual_seed(0)
+    network = timm.create_model(BACKBONE, pretrained=False)
+    save_file(network.state_dict(), folder / "weights.safetensors")
+
+
+def named(states: np.ndarray, names: list[str]) -> list[list[str]]:
+    """Rows of booleans as lists of names."""
+    return [[name for name, on in zip(names, row, strict=True) if on] for row in states]
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--moments", type=int, default=30, help="kills, over all phases")
+    parser.add_argument("--rows", type=int, default=1200)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--seed", type=int, help="of the moments; another each time by default")
+    arguments = parser.parse_args(argv)
+    if arguments.moments < 1 or arguments.rows < 2 * SHARD_ROWS:
+        parser.error(f"take at least one moment and {2 * SHARD_ROWS} rows")
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Kill and resume, and print what came of it; 1 if anything differs."""
+    arguments = parse(argv)
+    seed = random.randrange(2**32) if arguments.seed is None else arguments.seed
+    moments = random.Random(seed)
+    kills: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        write_data(Path(scratch), arguments.rows)
+        command = Command(Path(scratch), arguments.rows, arguments.epochs)
+        # Once more for the time: the first compiles.
+        refer(command, Path(scratch) / "first")
+        reference = refer(command, Path(scratch) / "reference")
+        failed = differences(Path(scratch) / "first", reference)
+        if failed:
+            sys.exit(f"two undisturbed runs differ: {failed}")
+        print(f"seed {seed}; {sum(reference.seconds.values()):.1f} s undisturbed:", end=" ")
+        print(", ".join(f"{phase} {took:.2f} s" for phase, took in reference.seconds.items()))
+        aims = itertools.cycle(phase for phase in PHASES[1:] if phase in reference.seconds)
+        number = 0
+        while kills.total() < arguments.moments:
+            number += 1
+            folder, aim = Path(scratch) / f"run-{number}", next(aims)
+            wait = moments.random() * reference.seconds[aim]
+            phase = kill_in(command, folder, aim, wait)
+            if phase is None:
+                shutil.rmtree(folder)
+                continue
+            kills[phase] += 1
+            if number % 3 == 0 and phase != ENDED:
+                wait = moments.random() * sum(reference.seconds.values())
+                kills[RESUMED] += kill_after(command, folder, wait)
+            said = resume(command, folder)
+            failed = [said] if said else differences(folder, reference)
+            wrong[phase] += bool(failed)
+            print(f"{number:3} killed in {phase:10} {'; '.join(failed) or 'same'}", flush=True)
+            shutil.rmtree(folder)
+    print(f"\n{'killed in':15}{'moments':>8}{'differ':>8}")
+    for phase in (*PHASES, RESUMED, ENDED):
+        if kills[phase]:
+            print(f"{phase:15}{kills[phase]:8}{wrong[phase]:8}")
+    print(f"{'all':15}{kills.total():8}{wrong.total():8}")
+    return int(wrong.total() > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
