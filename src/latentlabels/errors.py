@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 LONGEST_SHOWN = 60
 # Comparing all letters of two names takes time by the product of their lengths.
@@ -36,6 +37,25 @@ class BackboneError(LatentLabelsError):
 
 class MissingPackageError(LatentLabelsError):
     """An optional package that something needs is not installed."""
+
+
+@contextmanager
+def needing(package: str, extra: str) -> Iterator[None]:
+    """Import from an optional package inside, and have its absence said with the remedy.
+
+    Args:
+        package: its name.
+        extra: the extra of ours that installs it.
+
+    Raises:
+        MissingPackageError: it cannot be imported.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingPackageError(
+            f"This needs {package}: pip install 'latentlabels[{extra}]'."
+        ) from error
 
 
 def shortened(text: str, most: int = LONGEST_SHOWN) -> str:

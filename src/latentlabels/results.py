@@ -29,13 +29,16 @@ STRINGS = pa.list_(pa.string())
 
 
 @contextmanager
-def staged(out: Path, names: Sequence[str], *, overwrite: bool) -> Iterator[Path]:
+def staged(
+    out: Path, names: Sequence[str], *, overwrite: bool, mark: str | None = DESCRIPTION
+) -> Iterator[Path]:
     """A folder to write results into, which are moved to `out` if all goes well.
 
     Args:
         out: the results' folder, which need not exist.
         names: what will be written.
         overwrite: whether results of these names may be replaced.
+        mark: a file by which a folder is known for such a result; None if no result is a folder.
 
     Yields:
         An empty folder on the same file system.
@@ -49,9 +52,10 @@ def staged(out: Path, names: Sequence[str], *, overwrite: bool) -> Iterator[Path
         raise TableError(f"--out wants a folder, {out} is a file.")
     there = [name for name in names if (place / name).exists()]
     for name in there:
-        if (place / name).is_dir() and not (place / name / DESCRIPTION).is_file():
+        if (place / name).is_dir() and not (mark and (place / name / mark).is_file()):
+            what = "model's folder" if mark == DESCRIPTION else "folder of such results"
             raise TableError(
-                f"{out / name} is there and is no model's folder. Remove it, or name another --out."
+                f"{out / name} is there and is no {what}. Remove it, or name another --out."
             )
     if there and not overwrite:
         raise TableError(
@@ -72,7 +76,7 @@ def staged(out: Path, names: Sequence[str], *, overwrite: bool) -> Iterator[Path
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any] | list[Any]) -> None:
     """Write JSON values to a file."""
     text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")

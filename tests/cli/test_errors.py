@@ -472,4 +472,7 @@ def test_the_installed_script_runs() -> None:
 
 def test_the_app_is_there_for_documentation() -> None:
     names = [getattr(command.callback, "__name__", None) for command in app.app.registered_commands]
-    assert names == ["clean", "fit", "apply", "predict", "demo", "compare", "reproduce"]
+    assert names == [
+        *("clean", "fit", "apply", "predict", "demo"),
+        *("export", "import_decisions", "compare", "reproduce"),
+    ]

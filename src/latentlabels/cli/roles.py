@@ -83,7 +83,7 @@ def roles_for_fitting(table: pa.Table, columns: FitColumns, cells: CellOptions) 
         clean_form=clean_form,
         verified=columns.verified,
         split=columns.split,
-        id=_id(table, columns.id),
+        id=id_column(table, columns.id),
         input_kind=kind_of_input(table, columns),
     )
     _check(table, roles)
@@ -148,7 +148,7 @@ def roles_for_applying(table: pa.Table, model: RobustClassifier, columns: ApplyC
         clean_form=clean_form,
         verified=verified,
         split=columns.split or _if_there(table, fitted.split),
-        id=_id(table, columns.id or _if_there(table, fitted.id)),
+        id=id_column(table, columns.id or _if_there(table, fitted.id)),
         input_kind=fitted.input_kind,
     )
     _check(table, roles)
@@ -164,7 +164,7 @@ def roles_for_predicting(
         input=columns.input or fitted.input,
         noisy=[],
         noisy_forms=[],
-        id=_id(table, columns.id or _if_there(table, fitted.id)),
+        id=id_column(table, columns.id or _if_there(table, fitted.id)),
         input_kind=fitted.input_kind,
     )
     _check(table, roles)
@@ -211,7 +211,8 @@ def _check(table: pa.Table, roles: Roles) -> None:
         column_of(table, name)
 
 
-def _id(table: pa.Table, name: str | None) -> str | None:
+def id_column(table: pa.Table, name: str | None) -> str | None:
+    """The column that names the rows: the one that is asked for, or `id` if there is one."""
     return name if name is not None else _if_there(table, ID_COLUMN)
 
 
