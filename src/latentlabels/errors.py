@@ -47,6 +47,25 @@ class TrainingWarning(UserWarning):
     """Something came up in training that its user should know of; the message says what to do."""
 
 
+@contextmanager
+def needing(package: str, extra: str) -> Iterator[None]:
+    """Import from an optional package inside, and have its absence said with the remedy.
+
+    Args:
+        package: its name.
+        extra: the extra of ours that installs it.
+
+    Raises:
+        MissingPackageError: it cannot be imported.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingPackageError(
+            f"This needs {package}: pip install 'latentlabels[{extra}]'."
+        ) from error
+
+
 def shortened(text: str, most: int = LONGEST_SHOWN) -> str:
     """A text, cut where it would flood a message."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -33,7 +33,13 @@ STRINGS = pa.list_(pa.string())
 
 
 @contextmanager
-def staged(out: Path, names: Sequence[str], *, overwrite: bool) -> Iterator[Path]:
+def staged(
+    out: Path,
+    names: Sequence[str],
+    *,
+    overwrite: bool,
+    marks: Sequence[str] = (DESCRIPTION, MANIFEST),
+) -> Iterator[Path]:
     """A folder to write results into, which are moved to `out` if all goes well.
 
     The folder lies beside `out`, or in it once it is there, under a name that only `out` decides.
@@ -43,6 +49,7 @@ def staged(out: Path, names: Sequence[str], *, overwrite: bool) -> Iterator[Path
         out: the results' folder, which need not exist.
         names: what will be written.
         overwrite: whether results of these names may be replaced.
+        marks: files by one of which a folder is known for such a result; none if no result is one.
 
     Yields:
         An empty folder on the same file system.
@@ -63,11 +70,11 @@ def staged(out: Path, names: Sequence[str], *, overwrite: bool) -> Iterator[Path
                 _put_back(left, place)
     there = [name for name in names if (place / name).exists()]
     for known in there:
-        ours = any((place / known / file).is_file() for file in (DESCRIPTION, MANIFEST))
-        if (place / known).is_dir() and not ours:
+        folder = place / known
+        if folder.is_dir() and not any((folder / mark).is_file() for mark in marks):
             raise TableError(
-                f"{out / known} is there and is no model's folder. Remove it, or name another "
-                "--out."
+                f"{out / known} is there and is no folder of such results. Remove it, or name "
+                "another --out."
             )
     if there and not overwrite:
         raise TableError(
@@ -83,7 +90,7 @@ def staged(out: Path, names: Sequence[str], *, overwrite: bool) -> Iterator[Path
         _move(aside, place)
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any] | list[Any]) -> None:
     """Write JSON values to a file."""
     text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")

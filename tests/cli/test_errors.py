@@ -262,7 +262,7 @@ def test_results_are_not_replaced_unasked(tmp_path: Path, table: Path, capsys: S
     arguments = ["clean", str(table), *COLUMNS, "--out", str(out)]
     assert "holds metrics.json already. Pass --overwrite" in fails(capsys, arguments)
     (out / "model").mkdir()
-    assert "is no model's folder" in fails(capsys, [*arguments, "--overwrite"])
+    assert "is no folder of such results" in fails(capsys, [*arguments, "--overwrite"])
     assert contents(out) == {"metrics.json": b"mine"}
     assert "is a file" in fails(capsys, [*arguments[:-1], str(table)])
 
@@ -472,4 +472,7 @@ def test_the_installed_script_runs() -> None:
 
 def test_the_app_is_there_for_documentation() -> None:
     names = [getattr(command.callback, "__name__", None) for command in app.app.registered_commands]
-    assert names == ["clean", "fit", "apply", "predict", "demo", "compare", "reproduce"]
+    assert names == [
+        *("clean", "fit", "apply", "predict", "demo"),
+        *("export", "import_decisions", "compare", "reproduce"),
+    ]

@@ -13,8 +13,8 @@ import torch
 
 from latentlabels.baselines.confident_learning import Corrected, few_of_a_class
 from latentlabels.baselines.held_out import fit_targets, out_of_sample
-from latentlabels.baselines.peers import needing
 from latentlabels.baselines.problem import Baseline, Fitted, Problem, unless_named
+from latentlabels.errors import needing
 
 
 class ConfidentLabels(Baseline):
@@ -39,7 +39,7 @@ class ConfidentLabels(Baseline):
         return unless_named(problem)
 
     def fit(self, problem: Problem, seed: int, **settings: Any) -> Fitted:
-        with needing("cleanlab"):
+        with needing("cleanlab", "peers"):
             from cleanlab.multilabel_classification.filter import find_multilabel_issues_per_class
         filter_by: str = settings.pop("filter_by")
         labels = problem.all_read_as_clean()

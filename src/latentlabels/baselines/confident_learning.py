@@ -20,8 +20,8 @@ from torch.nn.functional import one_hot
 
 from latentlabels.baselines.held_out import fit_targets, out_of_sample
 from latentlabels.baselines.network import FittedNetwork
-from latentlabels.baselines.peers import needing
 from latentlabels.baselines.problem import Baseline, Fitted, Problem, unless_multiclass
+from latentlabels.errors import needing
 
 
 class ConfidentLearning(Baseline):
@@ -47,7 +47,7 @@ class ConfidentLearning(Baseline):
         return unless_multiclass(problem)
 
     def fit(self, problem: Problem, seed: int, **settings: Any) -> Fitted:
-        with needing("cleanlab"):
+        with needing("cleanlab", "peers"):
             from cleanlab.classification import CleanLearning
         filter_by: str = settings.pop("filter_by")
         labels = problem.all_read_as_clean()

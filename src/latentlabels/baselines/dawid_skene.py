@@ -17,8 +17,8 @@ from torch import Tensor
 
 from latentlabels.baselines.held_out import fit_targets
 from latentlabels.baselines.network import FittedNetwork
-from latentlabels.baselines.peers import needing
 from latentlabels.baselines.problem import STEP_SIZES, Baseline, Fitted, Problem, unless_named
+from latentlabels.errors import needing
 
 
 class DawidSkene(Baseline):
@@ -71,7 +71,7 @@ def aggregated(problem: Problem) -> NDArray[np.float32]:
     A class of an annotator's that names no clean one is taken as no answer; a row without answers
     has p(ŷ). A clean class that no annotator gives has none: crowd-kit has no place for it.
     """
-    with needing("crowd-kit"):
+    with needing("crowd-kit", "peers"):
         import pandas as pd
         from crowdkit.aggregation import DawidSkene as ByAnnotators
     sizes = [len(vocabulary.names) for vocabulary in problem.noisy.vocabularies]

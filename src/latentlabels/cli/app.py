@@ -18,6 +18,7 @@ from latentlabels import processes, provenance
 from latentlabels.cli import fitting
 from latentlabels.cli.compare import compare
 from latentlabels.cli.console import Voice, facts_of
+from latentlabels.cli.exporting import export, import_decisions
 from latentlabels.cli.options import (
     DEFAULTS,
     ApplyColumns,
@@ -256,6 +257,15 @@ def demo(
     run_demo(out, run.seed, Console(quiet=run.quiet))
 
 
+app.command(
+    epilog="Example: latentlabels export run --format label-studio --table photos.parquet "
+    "--input image --out tasks"
+)(grouped(export))
+app.command(
+    "import",
+    epilog="Example: latentlabels import project.json --table photos.parquet --out "
+    "verified.parquet",
+)(grouped(import_decisions))
 app.command(
     epilog="Example: latentlabels compare films.parquet --input vector --noisy keywords "
     "--clean genres --verified verified --split split --out comparison"

@@ -87,7 +87,7 @@ def roles_for_fitting(table: Any, columns: FitColumns, cells: CellOptions) -> Ro
         clean_form=clean_form,
         verified=columns.verified,
         split=columns.split,
-        id=_id(table, columns.id),
+        id=id_column(table, columns.id),
         input_kind=kind_of_input(table, columns),
     )
     _check(table, roles)
@@ -152,7 +152,7 @@ def roles_for_applying(table: Any, model: RobustClassifier, columns: ApplyColumn
         clean_form=clean_form,
         verified=verified,
         split=columns.split or _if_there(table, fitted.split),
-        id=_id(table, columns.id or _if_there(table, fitted.id)),
+        id=id_column(table, columns.id or _if_there(table, fitted.id)),
         input_kind=fitted.input_kind,
     )
     _check(table, roles)
@@ -166,7 +166,7 @@ def roles_for_predicting(table: Any, model: RobustClassifier, columns: PredictCo
         input=columns.input or fitted.input,
         noisy=[],
         noisy_forms=[],
-        id=_id(table, columns.id or _if_there(table, fitted.id)),
+        id=id_column(table, columns.id or _if_there(table, fitted.id)),
         input_kind=fitted.input_kind,
     )
     _check(table, roles)
@@ -213,7 +213,8 @@ def _check(table: Any, roles: Roles) -> None:
         require_column(table, name)
 
 
-def _id(table: Any, name: str | None) -> str | None:
+def id_column(table: Any, name: str | None) -> str | None:
+    """The column that names the rows: the one that is asked for, or `id` if there is one."""
     return name if name is not None else _if_there(table, ID_COLUMN)
 
 

@@ -1,0 +1,135 @@
+"""Cleaned labels with the examples they belong to: what every export is written from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from latentlabels.cleaning import CleanedLabels
+from latentlabels.data.columns import InputKind
+
+# Probabilities of classes sum to one as far as single precision can tell.
+SUM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What the rows are labels of, as the table had it.
+
+    Attributes:
+        name: the column's.
+        column: a cell for each row.
+        kind: what the cells hold.
+        folder: where the paths of pictures start.
+        prefix: goes before these paths where a format links to pictures.
+    """
+
+    name: str
+    column: pa.ChunkedArray
+    kind: InputKind
+    folder: Path
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
+class CleanedRows:
+    """Cleaned labels, what names their rows, and the examples where they are at hand.
+
+    Attributes:
+        ids: a table of one column that names the rows.
+        labels: their labels.
+        examples: what they are labels of.
+    """
+
+    ids: pa.Table
+    labels: CleanedLabels
+    examples: Examples | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def showing(self, examples: Examples) -> CleanedRows:
+        """The rows with their examples."""
+        return replace(self, examples=examples)
+
+    @property
+    def names(self) -> list[str]:
+        """The clean vocabulary."""
+        return [str(name) for name in self.labels.names]
+
+    @cached_property
+    def exclusive(self) -> bool:
+        """Whether every row has one label of several, as far as the rows show."""
+        return one_of_several(self.labels)
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Rows that have probabilities: the others were skipped, (rows,)."""
+        return _known(self.labels)
+
+    @cached_property
+    def states(self) -> NDArray[np.bool_]:
+        """Which labels are proposed, (rows, clean)."""
+        unit = {name: place for place, name in enumerate(self.labels.names)}
+        states = np.zeros(self.labels.probabilities.shape, dtype=np.bool_)
+        for row, proposed in enumerate(self.labels.proposed):
+            states[row, [unit[name] for name in proposed]] = True
+        return states
+
+    def confidence(self) -> list[float | None]:
+        """How probable each row's proposal is: all its labels, and no others; None if skipped."""
+        p = self.labels.probabilities.astype(np.float64)
+        whole = np.where(self.states, p, 1.0 if self.exclusive else 1 - p).prod(1)
+        return [
+            float(value) if known else None for value, known in zip(whole, self.known, strict=True)
+        ]
+
+    def facts(self) -> Iterator[dict[str, Any]]:
+        """What is known of each row, as JSON values."""
+        labels = self.labels
+        rows = zip(
+            plain_ids(self.ids),
+            labels.given,
+            labels.proposed,
+            labels.verified.tolist(),
+            decimals(labels.probabilities),
+            strict=True,
+        )
+        names = ("example_id", "given", "proposed", "verified", "probabilities")
+        for values in rows:
+            yield dict(zip(names, values, strict=True))
+
+
+def one_of_several(labels: CleanedLabels) -> bool:
+    """Whether each row has one class: its probabilities sum to one, and one name is proposed."""
+    known = _known(labels)
+    sums = labels.probabilities[known].sum(1)
+    counts = np.array([len(proposed) for proposed in labels.proposed])[known]
+    return bool(len(sums) and (np.abs(sums - 1) < SUM_TOLERANCE).all() and (counts == 1).all())
+
+
+def plain_ids(ids: pa.Table) -> list[str | int | float | bool | None]:
+    """What names the rows, as JSON values: dates and the like as their text."""
+    return [
+        value if value is None or isinstance(value, str | int | float) else str(value)
+        for value in ids.column(0).to_pylist()
+    ]
+
+
+def decimals(probabilities: NDArray[np.float32]) -> list[list[float] | None]:
+    """Each row's numbers as the shortest decimals that give them back; None for a row of NaN."""
+    texts = pa.array(probabilities.ravel(), pa.float32()).cast(pa.string())
+    numbers = texts.cast(pa.float64()).to_numpy().reshape(probabilities.shape)
+    return [None if np.isnan(row).any() else row.tolist() for row in numbers]
+
+
+def _known(labels: CleanedLabels) -> NDArray[np.bool_]:
+    missing: NDArray[np.bool_] = np.isnan(labels.probabilities)
+    return np.asarray(~missing.any(1))
