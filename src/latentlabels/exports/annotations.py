@@ -162,7 +162,7 @@ def _clean_cells(
     cells: MultiLabel | MultiClass
     if clean in table.column_names:
         form = cell_form(table, clean, delimiter=delimiter, kind=kind)
-        cells = read_labels(table, clean, form)
+        cells = read_labels(table, clean, form).as_given()
         return cells, form
     if kind == Kind.AUTO:
         one = all(len(names) == 1 for names in decisions.labels.values())

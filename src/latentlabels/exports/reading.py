@@ -112,7 +112,7 @@ def _table_in(path: Path) -> Path:
 
 
 def _names(table: pa.Table, column: str) -> list[list[Name]]:
-    return [list(cell or ()) for cell in read_labels(table, column, NAMES)]
+    return [list(cell or ()) for cell in read_labels(table, column, NAMES).cells]
 
 
 def _probabilities(
