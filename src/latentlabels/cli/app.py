@@ -34,6 +34,7 @@ from latentlabels.cli.options import (
     RunOptions,
     SharingOptions,
     TableOutput,
+    TrainingOptions,
     grouped,
 )
 from latentlabels.cli.reproduce import reproduce
@@ -59,7 +60,6 @@ from latentlabels.results import (
     cleaned_table,
     predicted_table,
     skipped_table,
-    staged,
     write_json,
     write_model,
 )
@@ -114,11 +114,24 @@ def clean(
     backbone: BackboneOptions,
     output: TableOutput,
     model: ModelOptions,
+    training: TrainingOptions,
     run: RunOptions,
 ) -> None:
     """Fit a model and clean all rows' labels: leaves cleaned.parquet, model/ and metrics.json."""
     origin = provenance.of_command(context.obj)
-    _fit(table, columns, cells, reading, backbone, output, model, run, output.format, origin)
+    _fit(
+        table,
+        columns,
+        cells,
+        reading,
+        backbone,
+        output,
+        model,
+        training,
+        run,
+        output.format,
+        origin,
+    )
 
 
 @app.command(
@@ -135,11 +148,12 @@ def fit(
     backbone: BackboneOptions,
     output: OutputOptions,
     model: ModelOptions,
+    training: TrainingOptions,
     run: RunOptions,
 ) -> None:
     """Fit a model: leaves model/ and metrics.json."""
     origin = provenance.of_command(context.obj)
-    _fit(table, columns, cells, reading, backbone, output, model, run, None, origin)
+    _fit(table, columns, cells, reading, backbone, output, model, training, run, None, origin)
 
 
 @app.command(epilog="Example: latentlabels apply new.parquet --model run/model --out new")
@@ -284,25 +298,33 @@ def _fit(
     backbone: BackboneOptions,
     output: OutputOptions,
     model: ModelOptions,
+    training: TrainingOptions,
     run: RunOptions,
     kind: Format | None,
     origin: dict[str, Any],
 ) -> None:
-    """Fit, clean, and write what is wanted: a table of that kind, or none."""
+    """Fit, clean, and write what is wanted: a table of that kind, or none.
+
+    All processes fit; the first cleans and writes.
+    """
+    launch(Machines(training.devices, training.nodes, training.strategy))
     voice = Voice(run)
     table_name = [] if kind is None else [f"cleaned.{kind}"]
     written = [*table_name, MODEL, METRICS, *_skipped(reading)]
-    with staged(output.out, written, overwrite=output.overwrite) as folder:
-        estimator = fitting.estimator_of(
-            model, backbone, reading, run.seed, progress=voice.progress
-        )
-        with voice.working(f"reading {path}"):
-            table = open_table(path)
-            roles = roles_for_fitting(table, columns, cells)
-            rows = read_rows(table, roles, image_folder(path, reading.folder))
-            origin = {**origin, **provenance.of_table(path, len(rows)), **roles.provenance()}
-        _warn_of_duplicates(table, roles, voice)
-        rows = fitting.fit(estimator, rows, roles, model, voice)
+    with staged_together(output.out, written, None, overwrite=output.overwrite) as folder:
+        with agreed():
+            estimator = fitting.estimator_of(
+                model, backbone, reading, training, run.seed, progress=voice.progress
+            )
+            with voice.working(f"reading {path}"):
+                table = open_table(path)
+                roles = roles_for_fitting(table, columns, cells)
+                rows = read_rows(table, roles, image_folder(path, reading.folder))
+                origin = {**origin, **provenance.of_table(path, len(rows)), **roles.provenance()}
+            _warn_of_duplicates(table, roles, voice)
+            rows = fitting.fit(estimator, rows, roles, model, voice)
+        if processes.rank() > 0:
+            return
         tally, recovered = Tally(), []
         with ExitStack() as stack:
             stack.enter_context(voice.working(f"cleaning {len(rows):,} rows"))

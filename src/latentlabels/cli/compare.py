@@ -20,6 +20,7 @@ from latentlabels.cli.options import (
     InputOptions,
     ModelOptions,
     OutputOptions,
+    TrainingOptions,
     Tune,
     VoiceOptions,
     grouped,
@@ -124,7 +125,9 @@ def compare(
     if backbone.tune == Tune.ALL:
         raise LatentLabelsError("compare sees examples through a frozen backbone: --tune head.")
     entries = chosen_entries(comparison.methods or ())
-    estimator = fitting.estimator_of(model, backbone, reading, 0, progress=voice.progress)
+    estimator = fitting.estimator_of(
+        model, backbone, reading, TrainingOptions(), 0, progress=voice.progress
+    )
     with voice.working(f"reading {table}"):
         content = open_table(table)
         roles = roles_for_fitting(content, columns, cells)

@@ -19,6 +19,7 @@ from latentlabels.cli.options import (
     InputOptions,
     ModelOptions,
     Preset,
+    TrainingOptions,
 )
 from latentlabels.cli.roles import Roles
 from latentlabels.cli.rows import (
@@ -49,6 +50,7 @@ def estimator_of(
     model: ModelOptions,
     backbone: BackboneOptions,
     reading: InputOptions,
+    training: TrainingOptions,
     seed: int,
     *,
     progress: bool,
@@ -58,7 +60,7 @@ def estimator_of(
     Raises:
         LatentLabelsError: options that contradict each other, or files that cannot be read.
     """
-    options = {**vars(model), **vars(backbone), **vars(reading)}
+    options = {**vars(model), **vars(backbone), **vars(reading), **vars(training)}
     arguments = {name: value for name, value in options.items() if name in DEFAULTS}
     if model.preset == Preset.PAPER:
         # What the user asked for besides stays.

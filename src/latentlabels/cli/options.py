@@ -514,13 +514,37 @@ class SharingOptions:
             "Processes",
             "--devices",
             min=1,
-            help="Processes on each machine that share the rows; by default one, or torchrun's.",
+            help="Processes on each machine that share the rows; by default one, or those that "
+            "torchrun or SLURM started.",
         ),
     ] = DEFAULTS["devices"]
     nodes: Annotated[
         int | None,
-        _option("Processes", "--nodes", min=1, help="Machines; by default one, or torchrun's."),
+        _option("Processes", "--nodes", min=1, help="Machines; by default one, or theirs."),
     ] = DEFAULTS["nodes"]
+
+
+class Strategy(StrEnum):
+    """How processes that train together tell one another of their gradients."""
+
+    AUTO = "auto"
+    DDP = "ddp"
+    DDP_UNUSED = "ddp_find_unused_parameters_true"
+
+
+@dataclass(frozen=True)
+class TrainingOptions(SharingOptions):
+    """Processes that train together; the first writes."""
+
+    strategy: Annotated[
+        Strategy,
+        _option(
+            "Processes",
+            "--strategy",
+            help="auto is ddp; the other is for a backbone with parameters that have no part in "
+            "the loss.",
+        ),
+    ] = Strategy.AUTO
 
 
 @dataclass(frozen=True)

@@ -107,14 +107,14 @@ class TableParts:
 
 @contextmanager
 def staged_together(
-    out: Path, names: Sequence[str], kind: Format, *, overwrite: bool
+    out: Path, names: Sequence[str], kind: Format | None, *, overwrite: bool
 ) -> Iterator[Path]:
     """`results.staged` for all processes: the first moves what they all have written.
 
     Args:
         out: as there, as are the others.
         names: what will be written.
-        kind: of the table among it.
+        kind: of the table among it that they share; None if the first writes all.
         overwrite: whether results of these names may be replaced.
 
     Raises:
@@ -122,7 +122,7 @@ def staged_together(
     """
     with ExitStack() as stack:
         with agreed() as answers:
-            if processes.size() > 1 and kind != Format.PARQUET:
+            if processes.size() > 1 and kind not in (None, Format.PARQUET):
                 raise LatentLabelsError(
                     f"Several processes write Parquet, got --format {kind}. Leave it out, or take "
                     "one process."

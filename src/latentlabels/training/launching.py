@@ -9,6 +9,7 @@ from typing import Final
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
@@ -26,8 +27,8 @@ class Machines:
     """Where training takes place.
 
     Attributes:
-        devices: processes on each machine, one a device; None for as many as torchrun or an earlier
-            fit started, and one where they started none.
+        devices: processes on each machine, one a device; None for as many as torchrun, SLURM or an
+            earlier fit started, and one where they started none.
         nodes: machines; None likewise.
         strategy: "ddp", or "ddp_find_unused_parameters_true" for a backbone some of whose
             parameters have no part in the loss; "auto" is "ddp" where there are several processes.
@@ -86,7 +87,9 @@ def launch(machines: Machines) -> None:
     devices, nodes = machines.counts()
     if devices * nodes == 1 or processes.size() > 1:
         return
-    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    # What it tells of backends goes through the one or the other.
+    for part in ("fabric", "pytorch"):
+        logging.getLogger(f"lightning.{part}").setLevel(logging.ERROR)
     try:
         Fabric(accelerator="auto", devices=devices, num_nodes=nodes, strategy="ddp").launch()
     except (
@@ -103,7 +106,12 @@ def launch(machines: Machines) -> None:
 
 def _there() -> tuple[int, int] | None:
     """Processes on each machine and machines, where they have been started; None otherwise."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        world, local = (int(os.environ[name]) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    environment = os.environ
+    if "TORCHELASTIC_RUN_ID" in environment:
+        world, local = (int(environment[name]) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
         return local, world // local
+    # A batch script has no step: what it starts by itself, without srun, is alone.
+    if SLURMEnvironment.detect() and "SLURM_STEP_ID" in environment:
+        world, nodes = (int(environment[name]) for name in ("SLURM_NTASKS", "SLURM_NNODES"))
+        return world // nodes, nodes
     return _started

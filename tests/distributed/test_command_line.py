@@ -1,0 +1,150 @@
+"""The commands on several processes, however these were started."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from numpy.testing import assert_allclose
+
+PROGRAM = Path(__file__).with_name("command_line.py")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+ROWS = 200
+LONGEST = 300
+"""Seconds after which processes wait for one another."""
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Vectors, tags that say two labels by chance, and the labels of half of the rows."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(ROWS, 4)).astype(np.float32)
+    labels = [[name for name, on in zip("ab", row, strict=True) if on] for row in x[:, :2] > 0]
+    tags = [[f"tag {name}" for name in row if random.random() < 0.7] for row in labels]
+    path = tmp_path_factory.mktemp("table") / "table.parquet"
+    columns = {
+        "x": x.tolist(),
+        "tags": tags,
+        "labels": [names if row % 2 else None for row, names in enumerate(labels)],
+    }
+    pa.parquet.write_table(pa.table(columns), path)
+    return path
+
+
+def start(
+    *arguments: str, before: tuple[str, ...] = (), **environment: str
+) -> subprocess.Popen[str]:
+    quick = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    return subprocess.Popen(
+        [sys.executable, *before, str(PROGRAM), *arguments],
+        env={**os.environ, **quick, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(program: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Exit code, output and errors."""
+    with program:
+        try:
+            out, errors = program.communicate(timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            raise
+    return program.returncode, out, errors
+
+
+def arguments(table: Path, out: Path) -> list[str]:
+    """Of a fit, but for its processes."""
+    return [
+        *("clean", str(table), "--input", "x", "--noisy", "tags", "--clean", "labels"),
+        *("--epochs", "2", "--hidden-layers", "8", "--auxiliary", "regression", "--students", "1"),
+        *("--no-progress", "--out", str(out)),
+    ]
+
+
+def results(out: Path) -> tuple[dict[str, Any], list[Any]]:
+    """The metrics, and the probabilities of the cleaned labels."""
+    metrics = json.loads((out / "metrics.json").read_text())
+    cleaned = pa.parquet.read_table(out / "cleaned.parquet")
+    return metrics, cleaned["probabilities"].to_pylist()
+
+
+@pytest.fixture(scope="module")
+def alone(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of one process."""
+    out = tmp_path_factory.mktemp("alone") / "run"
+    code, _, errors = ended(start(*arguments(table, out)))
+    assert code == 0, errors
+    return out
+
+
+def assert_as_alone(out: Path, alone: Path) -> None:
+    (metrics, together), (expected, one) = results(out), results(alone)
+    assert metrics["changes"] == expected["changes"]
+    assert_allclose(
+        [list(p.values()) for p in together], [list(p.values()) for p in one], atol=1e-4
+    )
+    assert {path.name for path in out.iterdir()} == {path.name for path in alone.iterdir()}
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+@pytest.mark.parametrize("before", [(), TORCHRUN], ids=["devices", "torchrun"])
+def test_a_fit_ends_as_that_of_one_process(
+    before: tuple[str, ...], table: Path, tmp_path: Path, alone: Path
+) -> None:
+    processes = [] if before else ["--devices", "2", "--strategy", "ddp"]
+    out = tmp_path / "run"
+    code, told, errors = ended(start(*arguments(table, out), *processes, before=before))
+    assert (code, told.count("written")) == (0, 1), errors
+    assert_as_alone(out, alone)
+
+
+def test_tasks_of_slurm_are_joined(table: Path, tmp_path: Path, alone: Path) -> None:
+    """As srun would start them, with one address for all."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    job = {
+        **{"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "fit", "SLURM_STEP_ID": "0", "SLURM_NNODES": "1"},
+        **{"SLURM_NTASKS": "2", "SLURM_NODEID": "0", "SLURM_NODELIST": "127.0.0.1"},
+        "MASTER_PORT": port,
+    }
+    out = tmp_path / "run"
+    tasks = [
+        start(*arguments(table, out), SLURM_PROCID=task, SLURM_LOCALID=task, **job)
+        for task in ("0", "1")
+    ]
+    (first, told, errors), (second, silent, others) = (ended(task) for task in tasks)
+    assert (first, second) == (0, 0), errors + others
+    assert "written" in told
+    assert silent == ""
+    assert_as_alone(out, alone)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--noisy", "nothing"], "There is no column 'nothing'"),
+        (["--transition-matrix", "nowhere.csv"], "No such file"),
+    ],
+    ids=["column", "file"],
+)
+def test_a_mistake_is_told_once_and_leaves_nothing(
+    wrong: list[str], said: str, table: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    code, told, errors = ended(start(*arguments(table, out), "--devices", "2", *wrong))
+    assert (code, told) == (2 if "column" in said else 1, "")
+    (line,) = errors.splitlines()
+    assert said in line
+    assert list(tmp_path.iterdir()) == []
