@@ -219,10 +219,11 @@ def _given(labels: Any, predictions: NDArray[np.float64]) -> tuple[NDArray[np.bo
         raise LabelError("labels are one column: classes, or a list of labels for each row.")
     column = read_columns(labels)[""]
     rows, classes = predictions.shape
-    if len(column.cells) != rows:
-        raise LabelError(f"labels have {len(column.cells)} rows and pred_probs {rows}.")
+    cells = column.cells
+    if len(cells) != rows:
+        raise LabelError(f"labels have {len(cells)} rows and pred_probs {rows}.")
     states = np.zeros(predictions.shape, dtype=np.bool_)
-    for row, cell in enumerate(column.cells):
+    for row, cell in enumerate(cells):
         for name in [None] if cell is None else cell:
             if not isinstance(name, int | float) or name not in range(classes):
                 raise LabelError(
