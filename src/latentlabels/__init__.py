@@ -5,6 +5,7 @@ from latentlabels.auxiliary.transition import given_transition
 from latentlabels.cleaning import CleanedLabels
 from latentlabels.errors import LatentLabelsError
 from latentlabels.estimator import RobustClassifier
+from latentlabels.exports.cleanlab import from_pred_probs, to_cleanlab
 from latentlabels.model.pairwise import PairwiseCRF, Potentials
 from latentlabels.model.posterior import Auxiliary
 from latentlabels.model.schedule import AlphaSchedule, GibbsSchedule
@@ -27,6 +28,8 @@ __all__ = [
     "RobustClassifier",
     "RobustLoss",
     "fit_auxiliary",
+    "from_pred_probs",
     "given_transition",
+    "to_cleanlab",
 ]
 __version__ = "0.1.0"

@@ -102,6 +102,43 @@ def count_transition(pairs: Pairs, *, smoothing: float = SMOOTHING) -> Auxiliary
     )
 
 
+def confident_transition(
+    given: NDArray[np.intp], predictions: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """T as the rows show it whose class a classifier of given labels is sure of.
+
+        t_c = mean of p(y = c | x) over the rows that are given c,
+        C[c, n] = number of rows given n of which c is the likeliest class with p(y = c | x) ≥ t_c,
+        T[c, n] ∝ N_n C[c, n] / Σ_c C[c, n],        N_n = number of rows given n.
+
+    A class counts one row at least that was given right. Where classes overlap, rows that are hard
+    to tell count as noise, and T has too much of it. Source: Northcutt et al. (2021), section 3.1.
+
+    Args:
+        given: given classes, (rows,).
+        predictions: p(y | x) by a classifier that has not seen the row, (rows, classes).
+
+    Returns:
+        T[c, n] = p(y = n | ŷ = c), (classes, classes).
+    """
+    classes = predictions.shape[1]
+    sizes = np.bincount(given, minlength=classes)
+    own = predictions[np.arange(len(given)), given]
+    sums = np.bincount(given, weights=own, minlength=classes)
+    # No row is surely of a class that is never given.
+    thresholds = np.divide(sums, sizes, out=np.full(classes, np.inf), where=sizes > 0)
+    sure = predictions >= thresholds
+    likeliest = np.where(sure, predictions, -1.0).argmax(1)
+    counted = sure.any(1)
+    counts = np.zeros((classes, classes))
+    np.add.at(counts, (likeliest[counted], given[counted]), 1.0)
+    np.fill_diagonal(counts, np.maximum(counts.diagonal(), 1.0))
+    joint = counts / counts.sum(0) * sizes
+    totals = joint.sum(1, keepdims=True)
+    matrix: NDArray[np.float64] = np.divide(joint, totals, out=np.eye(classes), where=totals > 0)
+    return matrix
+
+
 def symmetric_transition(classes: int, noise: float) -> NDArray[np.float64]:
     """T with `noise` of every class spread evenly over the others, (classes, classes)."""
     if classes == 1:
