@@ -40,6 +40,7 @@ from latentlabels.preparation import (
     require_widths,
     verified_rows,
 )
+from latentlabels.reasons import Evidence
 from latentlabels.store import StoredModel, as_json, load_model, save_model
 from latentlabels.training.launching import Machines, launch
 from latentlabels.training.settings import TrainingSettings
@@ -433,25 +434,33 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         given = self._read(X)
         columns = self._read_labels(noisy, given.total, "noisy")
         require_widths(columns, self.noisy_space_)
-        states = noisy_states(columns, self.noisy_space_, unknown="ignore")[given.rows]
+        states = noisy_states(columns, self.noisy_space_, unknown="ignore")
         known = np.zeros((given.total, len(self.clean_space_.names)), dtype=np.float32)
         kept = np.zeros(given.total, dtype=bool)
         if clean is not None:
             clean_columns = self._read_labels(clean, given.total, "clean")
             kept = verified_rows(clean_columns, verified)
             known = clean_states(clean_columns, kept, self.clean_space_).toarray()
-        parts = [
-            self.model_.clean_mean(x, torch.from_numpy(states[rows.numpy()].toarray()))
-            for rows, x in self._batches(given, "cleaning")
-        ]
-        probabilities = given.scattered(torch.cat(parts).float().numpy(), np.nan)
+        batches = self._batches(given, "cleaning")
+        said = torch.cat([self.model_.input_evidence(x) for _, x in batches]).float().numpy()
+        labels = self.model_.label_evidence()
+        logits = said + states[given.rows] @ labels.weight.numpy().T + labels.constant.numpy()
+        means = self.model_.crf.clean.mean(torch.from_numpy(logits)).numpy()
         return clean_labels(
             self.clean_space_,
             given_names(columns, self.clean_space_),
-            probabilities,
+            given.scattered(means, np.nan),
             known,
             kept,
             given.bad,
+            Evidence(
+                self.input_kind,
+                self.clean_space_,
+                self.noisy_space_.names,
+                given.scattered(said, np.nan),
+                states,
+                labels,
+            ),
         )
 
     def score(self, X: Any, y: Any, clean: Any = None) -> float:

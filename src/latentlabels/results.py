@@ -23,7 +23,10 @@ from latentlabels.store import DESCRIPTION
 
 VOCABULARY_KEY = "latentlabels.clean"
 RESULT_COLUMNS = frozenset(
-    ["given", "proposed", "added", "removed", "verified", "predicted", "probabilities", "reason"]
+    [
+        *("given", "proposed", "added", "removed", "verified", "predicted", "probabilities"),
+        *("reason", "reasons"),
+    ]
 )
 STRINGS = pa.list_(pa.string())
 
@@ -104,6 +107,7 @@ def cleaned_table(ids: pa.Table, cleaned: CleanedLabels) -> pa.Table:
         "removed": pa.array(cleaned.removed, STRINGS),
         "verified": pa.array(cleaned.verified),
         "probabilities": _vectors(cleaned.probabilities),
+        "reasons": pa.array(cleaned.top_reasons(), STRINGS),
     }
     return _with_ids(ids, columns, cleaned.names)
 

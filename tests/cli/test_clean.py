@@ -45,7 +45,7 @@ def test_the_cleaned_table_keeps_ids_order_and_what_was_verified(
 ) -> None:
     cleaned = pa.parquet.read_table(cleaned_run / "cleaned.parquet")
     assert cleaned.column_names == [
-        *("key", "given", "proposed", "added", "removed", "verified", "probabilities")
+        *("key", "given", "proposed", "added", "removed", "verified", "probabilities", "reasons")
     ]
     assert cleaned.schema.field("proposed").type == pa.list_(pa.string())
     assert cleaned.schema.field("probabilities").type == pa.list_(pa.float32())
@@ -53,6 +53,8 @@ def test_the_cleaned_table_keeps_ids_order_and_what_was_verified(
         assert cleaned.column(ours).to_pylist() == scenes.column(theirs).to_pylist()
     for row, labels in zip(cleaned.to_pylist(), scenes.column("labels").to_pylist(), strict=True):
         assert row["added"] == [name for name in row["proposed"] if name not in row["given"]]
+        told = [f"added {name}: " for name in row["added"]]
+        assert [reason.partition(": ")[0] + ": " for reason in row["reasons"]] == told
         if row["verified"]:
             assert row["proposed"] == labels
             assert row["probabilities"] == [float(name in labels) for name in CLEAN]

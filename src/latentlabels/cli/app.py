@@ -17,6 +17,7 @@ from latentlabels import provenance
 from latentlabels.cli import fitting
 from latentlabels.cli.compare import compare
 from latentlabels.cli.console import Voice, facts_of
+from latentlabels.cli.explain import ExplainOptions, explain
 from latentlabels.cli.options import (
     DEFAULTS,
     ApplyColumns,
@@ -204,6 +205,26 @@ def predict(
         predicted = predicted_table(ids, space.names, names, probabilities)
         write_table_atomically(predicted, folder / name, output.format)
     voice.summary([("rows", f"{len(x):,}"), ("written", f"{', '.join(written)} in {output.out}")])
+
+
+@app.command(
+    "explain", epilog="Example: latentlabels explain run/model films.parquet --row 12 --label drama"
+)
+@grouped
+def explain_row(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A fitted model's folder.")],
+    table: Table,
+    columns: ApplyColumns,
+    reading: InputOptions,
+    options: ExplainOptions,
+    run: RerunOptions,
+) -> None:
+    """Say why a row has a label or has it not: an exact split of its log-odds.
+
+    Columns are those of fitting, where they are not named.
+    """
+    estimator = _load(model, run, reading, Voice(run))
+    explain(estimator, table, columns, reading, options, run)
 
 
 @app.command(epilog="Example: latentlabels demo --out demo")
