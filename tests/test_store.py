@@ -325,6 +325,19 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         edited(architecture__teachers=2),
         "there is no tensor 'teacher.networks.0",
     ),
+    "held-out changes that are not there": (
+        edited(held_out_changes=2),
+        r"'calibrator.confidence' is of shape \(0,\), and \(2,\) is described",
+    ),
+    "fewer held-out changes than none": (edited(held_out_changes=-1), "held_out_changes: Input"),
+    "a calibrator that turns things round": (
+        reweighted(lambda tensors: tensors["calibrator.slope"].neg_()),
+        "a calibrator's slope is not above zero",
+    ),
+    "a calibrator of NaN": (
+        reweighted(lambda tensors: tensors["calibrator.offset"].fill_(float("nan"))),
+        "NaN or infinite, in calibrator.offset",
+    ),
     "negative inputs": (edited(architecture__inputs=-4), "architecture.inputs: Input should be gr"),
     "a thousand teachers": (
         edited(architecture__teachers=1000),

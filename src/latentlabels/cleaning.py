@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from latentlabels.data.labels import LabelSpace, Name, Span
 from latentlabels.errors import InputError, LabelError, shown
+from latentlabels.evaluation.acceptance import Acceptance
 from latentlabels.reasons import Evidence, Reasons, unit_of
 
 
@@ -25,6 +26,7 @@ class Change:
         added: names that it adds.
         removed: names that it removes.
         confidence: how probable it is that the unit is as proposed.
+        accepted: whether it is among the cleaned labels, or left for review.
     """
 
     row: int
@@ -33,11 +35,15 @@ class Change:
     added: tuple[Name, ...]
     removed: tuple[Name, ...]
     confidence: float
+    accepted: bool = True
 
 
 @dataclass(frozen=True)
 class CleanedLabels:
     """Cleaned labels of a set of rows.
+
+    Where a precision was asked for, only accepted changes are proposed; the others keep what was
+    given and are left for review.
 
     Attributes:
         space: the clean labels' space.
@@ -49,9 +55,10 @@ class CleanedLabels:
             (rows,).
         probabilities: E_q[ŷ | x, y] of every clean label, 0 or 1 on verified rows, NaN on skipped
             rows, (rows, clean).
-        changes: what was added and removed, label by label, in the rows' order.
+        changes: what was added and removed, or would have been, label by label, in the rows' order.
         skipped: why the example of a row could not be used, by row; such a row has no proposal.
         evidence: what the probabilities rest on.
+        acceptance: which changes are accepted, where a precision was asked for.
     """
 
     space: LabelSpace
@@ -64,6 +71,7 @@ class CleanedLabels:
     changes: list[Change]
     skipped: Mapping[int, str] = field(default_factory=dict)
     evidence: Evidence | None = None
+    acceptance: Acceptance | None = None
 
     def __len__(self) -> int:
         return len(self.given)
@@ -78,6 +86,19 @@ class CleanedLabels:
         """Rows where a name was added or removed, (rows,)."""
         pairs = zip(self.added, self.removed, strict=True)
         return np.array([bool(added or removed) for added, removed in pairs], dtype=bool)
+
+    @property
+    def status(self) -> list[str]:
+        """Of every row: "review" where a change is left to look at, "accepted" or "kept"."""
+        told = ["accepted" if changed else "kept" for changed in self.changed]
+        for change in self.for_review:
+            told[change.row] = "review"
+        return told
+
+    @property
+    def for_review(self) -> list[Change]:
+        """Changes that are not accepted, in the rows' order."""
+        return [change for change in self.changes if not change.accepted]
 
     def reasons(self, row: int, label: Name, against: Name | None = None) -> Reasons:
         """Why a row has a clean label or has it not: an exact split of its log-odds.
@@ -124,6 +145,8 @@ class CleanedLabels:
         what = f"added {added}" if added else f"removed {removed}"
         if added and removed:
             what = f"{added} instead of {removed}"
+        if not change.accepted:
+            what = f"for review, {what}"
         if self.verified[change.row]:
             return f"{what}: verified"
         name = (change.added or change.removed)[0]
@@ -148,6 +171,7 @@ def clean_labels(
     verified: NDArray[np.bool_],
     skipped: Mapping[int, str] | None = None,
     evidence: Evidence | None = None,
+    acceptance: Acceptance | None = None,
 ) -> CleanedLabels:
     """Turn posterior means into proposals.
 
@@ -159,14 +183,15 @@ def clean_labels(
         verified: which rows those are, (rows,).
         skipped: why rows were not looked at, by row.
         evidence: what the probabilities rest on.
+        acceptance: which changes to accept; by default all.
     """
     probabilities = np.where(verified[:, None], known, probabilities).astype(np.float32)
     probabilities[list(skipped or {})] = np.nan
     states = space.units.mode(torch.from_numpy(np.nan_to_num(probabilities))).numpy()
     proposed = space.decode(states)
     unknown = np.asarray(np.isnan(probabilities).any(1))
-    for row in np.flatnonzero(unknown):
-        proposed[row] = []
+    for missing_row in np.flatnonzero(unknown):
+        proposed[missing_row] = []
     vocabulary = set(space.names)
     # Where nothing is proposed since nothing is known, nothing changes.
     pairs = [
@@ -175,6 +200,16 @@ def clean_labels(
     ]
     added = [_without(new, old) for old, new in pairs]
     removed = [[name for name in _without(old, new) if name in vocabulary] for old, new in pairs]
+    changes = []
+    for change in _changes(space, added, removed, states, probabilities):
+        row = change.row
+        if acceptance and not (verified[row] or acceptance.accepts(change.on, change.confidence)):
+            change = replace(change, accepted=False)
+            kept = {*_without(proposed[row], change.added), *change.removed}
+            proposed[row] = [name for name in space.names if name in kept]
+            added[row] = _without(added[row], change.added)
+            removed[row] = _without(removed[row], change.removed)
+        changes.append(change)
     return CleanedLabels(
         space=space,
         given=given,
@@ -183,9 +218,10 @@ def clean_labels(
         removed=removed,
         verified=verified,
         probabilities=probabilities,
-        changes=list(_changes(space, added, removed, states, probabilities)),
+        changes=changes,
         skipped=skipped or {},
         evidence=evidence,
+        acceptance=acceptance,
     )
 
 
@@ -214,6 +250,6 @@ def _changes(
             yield Change(row, unit, on, tuple(new), tuple(old), share if on else 1 - share)
 
 
-def _without(names: list[Name], others: list[Name]) -> list[Name]:
+def _without(names: Sequence[Name], others: Sequence[Name]) -> list[Name]:
     left_out = set(others)
     return [name for name in names if name not in left_out]

@@ -17,19 +17,23 @@ from torch import Tensor, nn
 from latentlabels import processes
 from latentlabels import provenance as origin
 from latentlabels.architecture import Tune
+from latentlabels.calibrating import MOST_ROWS, Calibration, calibrate
 from latentlabels.cleaning import CleanedLabels, clean_labels
 from latentlabels.data.labels import Column, Name, encode, present
 from latentlabels.data.spelling import Spelling
 from latentlabels.errors import InputError, LabelError, LatentLabelsError, ModelFolderError
+from latentlabels.evaluation.acceptance import Acceptance, acceptance_for
 from latentlabels.evaluation.metrics import score
 from latentlabels.fitting import ModelSettings, fit_model, is_taught
 from latentlabels.inputs import EncodedInputs, Usable, new_encoder, same_encoder, usable_vectors
 from latentlabels.model.posterior import Auxiliary
 from latentlabels.model.schedule import AlphaSchedule, GibbsSchedule, Sampler
-from latentlabels.network.examples import Vectors, in_batches
+from latentlabels.network.examples import Vectors, in_batches, spread
 from latentlabels.network.potentials import encoder_in
 from latentlabels.parameters import check_parameters
 from latentlabels.preparation import (
+    FEWEST_VALIDATION_ROWS,
+    Prepared,
     clean_states,
     given_names,
     in_form,
@@ -167,6 +171,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model_: the trained `RobustModel`.
         history_: what happened in training; not kept by `save`.
         auxiliary_choice_: which auxiliary was taken, and how well each did; not kept by `save`.
+        calibration_: what held-out rows say of cleaned labels' probabilities before and after
+            calibration; None where there were fewer than 20 to calibrate on. Not kept by `save`.
         provenance_: where the model came from: date (UTC), seed and versions of its fit; of a model
             that the command line fitted also its table's name, SHA-256, rows and columns, and the
             command; and whatever was passed to `save`.
@@ -290,7 +296,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clean: Any = None,
         *,
         verified: ArrayLike | None = None,
-        validation: tuple[Any, Any] | None = None,
+        validation: tuple[Any, Any] | tuple[Any, Any, Any] | None = None,
     ) -> Self:
         """Learn from noisy and verified rows.
 
@@ -301,7 +307,9 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             clean: clean labels in one of these forms; None or NaN where a row is not verified.
             verified: which rows' clean labels may be read, booleans (rows,); by default those that
                 are not missing.
-            validation: (X, clean) of other rows, for early stopping and the choice of epoch.
+            validation: (X, clean) of other rows, for early stopping and the choice of epoch; or
+                (X, clean, y), with their noisy labels, and then also for calibration. Without,
+                the verified rows that are held out serve for both.
 
         Raises:
             LabelError: labels that cannot be read, no verified rows where they are needed, or a
@@ -328,10 +336,12 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"There are no verified rows: {why}. Verify some rows, or pass what is known of "
                 "noisy → clean as auxiliary=..."
             )
-        held_out, held_rows = None, None
+        held_out, held_rows, held_noisy = None, None, None
         if validation is not None:
             held = self._read(validation[0])
             held_out = (held.examples, read_labels(validation[1], held.total, "validation"))
+            if len(validation) == 3:
+                held_noisy = read_labels(validation[2], held.total, "noisy validation")
             held_rows = held.rows
         prepared = prepare(
             given.examples,
@@ -345,6 +355,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             seed=seed,
             rows=given.rows,
             validation_rows=held_rows,
+            validation_noisy=held_noisy,
             normalise=self.normalise_labels,
             min_count=self.min_count,
         )
@@ -364,6 +375,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.noisy_space_, self.clean_space_ = prepared.noisy, prepared.clean
         self.classes_ = np.array(prepared.clean.names)
         self.model_, self.history_ = fitted.model, fitted.history
+        self.calibration_ = self._calibrate(prepared)
         self.auxiliary_choice_ = fitted.choice
         self.skipped_ = given.bad
         self._architecture = fitted.architecture
@@ -417,8 +429,9 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clean: Any = None,
         *,
         verified: ArrayLike | None = None,
+        precision: float | None = None,
     ) -> CleanedLabels:
-        """Clean the labels of rows: q(ŷ | x, y), with what changed.
+        """Clean the labels of rows: q(ŷ | x, y), calibrated, with what changed.
 
         Noisy names that were not seen in training are left out of account; a noisy class has to be
         a known one.
@@ -429,8 +442,15 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             clean: clean labels where they are known; those rows keep them.
             verified: which rows' clean labels are to be kept; by default those that are not
                 missing.
+            precision: share of changes that are to be right, such as 0.95: only those are made
+                that are sure enough, by what held-out verified rows say; the others are left for
+                review. By default all are made.
+
+        Raises:
+            LatentLabelsError: a precision that is no share between 0 and 1.
         """
         check_is_fitted(self, "model_")
+        acceptance = None if precision is None else self._acceptance(precision)
         given = self._read(X)
         columns = self._read_labels(noisy, given.total, "noisy")
         require_widths(columns, self.noisy_space_)
@@ -461,6 +481,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 states,
                 labels,
             ),
+            acceptance,
         )
 
     def score(self, X: Any, y: Any, clean: Any = None) -> float:
@@ -627,6 +648,36 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Labels for the fitted model."""
         columns = read_labels(labels, rows, what)
         return self.known_spelling().columns(columns) if self.normalise_labels else columns
+
+    def _calibrate(self, prepared: Prepared) -> Calibration | None:
+        """Calibrate the fitted model on held-out rows that came with noisy labels."""
+        rows, given = prepared.validation, prepared.given
+        if rows is None or given is None or len(rows) < FEWEST_VALIDATION_ROWS:
+            return None
+        some = spread(len(rows), MOST_ROWS)
+        noisy = rows.noisy[some]
+        examples = in_batches(
+            rows.x.take(some), workers=self.workers, progress=self.verbose, doing="calibrating"
+        )
+        logits = [
+            self.model_.clean_logits(x, torch.from_numpy(noisy[batch.numpy()].toarray()))
+            for batch, x in examples
+        ]
+        self.model_.calibrator, calibration = calibrate(
+            prepared.clean,
+            torch.cat(logits).numpy(),
+            rows.clean[some].toarray(),
+            [given[row] for row in some],
+        )
+        return calibration
+
+    def _acceptance(self, precision: float) -> Acceptance:
+        """Which changes to accept, by those of held-out rows."""
+        known = self.model_.calibrator
+        confidence, added, right = (
+            part.numpy() for part in (known.confidence, known.added, known.right)
+        )
+        return acceptance_for(precision, confidence, right.astype(bool), added.astype(bool))
 
     def _batches(self, given: Usable, doing: str) -> Iterator[tuple[Tensor, Tensor]]:
         return in_batches(given.examples, workers=self.workers, progress=self.verbose, doing=doing)

@@ -22,7 +22,7 @@ from latentlabels.model.posterior import Auxiliary
 from latentlabels.model.units import Categorical, Units
 from latentlabels.network.backbones import Standardise
 from latentlabels.network.encoders import Encoder, faster_dtype
-from latentlabels.network.examples import Vectors, in_batches
+from latentlabels.network.examples import Vectors, in_batches, spread
 from latentlabels.network.potentials import PotentialNetwork
 from latentlabels.robust_model import Committee, RobustModel, Teacher
 from latentlabels.training.fit import own_randomness, train
@@ -159,8 +159,8 @@ def fit_model(
 @torch.no_grad()
 def _usual_input(model: RobustModel, rows: Rows) -> Tensor:
     """What examples say on average, (clean,), by training rows of all parts of the table."""
-    some = np.unique(np.linspace(0, len(rows) - 1, MOST_AVERAGED).astype(np.intp))
-    examples = in_batches(rows.x.take(some), workers=0, progress=False, doing="")
+    some = rows.x.take(spread(len(rows), MOST_AVERAGED))
+    examples = in_batches(some, workers=0, progress=False, doing="")
     return torch.cat([model.said_of_input(x) for _, x in examples]).mean(0)
 
 

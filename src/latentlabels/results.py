@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ VOCABULARY_KEY = "latentlabels.clean"
 RESULT_COLUMNS = frozenset(
     [
         *("given", "proposed", "added", "removed", "verified", "predicted", "probabilities"),
-        *("reason", "reasons"),
+        *("reason", "reasons", "status", "review_added", "review_removed"),
     ]
 )
 STRINGS = pa.list_(pa.string())
@@ -37,7 +37,7 @@ def staged(out: Path, names: Sequence[str], *, overwrite: bool) -> Iterator[Path
 
     Args:
         out: the results' folder, which need not exist.
-        names: what will be written.
+        names: what may be written; older results of these names go in any case.
         overwrite: whether results of these names may be replaced.
 
     Yields:
@@ -70,7 +70,7 @@ def staged(out: Path, names: Sequence[str], *, overwrite: bool) -> Iterator[Path
         new.mkdir()
         old.mkdir()
         yield new
-        _move(new, old, place)
+        _move(new, old, place, {*names, *(written.name for written in new.iterdir())})
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -109,7 +109,23 @@ def cleaned_table(ids: pa.Table, cleaned: CleanedLabels) -> pa.Table:
         "probabilities": _vectors(cleaned.probabilities),
         "reasons": pa.array(cleaned.top_reasons(), STRINGS),
     }
+    if cleaned.acceptance is not None:
+        columns |= _review_columns(cleaned)
     return _with_ids(ids, columns, cleaned.names)
+
+
+def _review_columns(cleaned: CleanedLabels) -> dict[str, pa.Array]:
+    """What became of each row, and the changes that are left for review."""
+    added: list[list[Name]] = [[] for _ in cleaned.given]
+    removed: list[list[Name]] = [[] for _ in cleaned.given]
+    for change in cleaned.for_review:
+        added[change.row] += change.added
+        removed[change.row] += change.removed
+    return {
+        "status": pa.array(cleaned.status, pa.string()),
+        "review_added": pa.array(added, STRINGS),
+        "review_removed": pa.array(removed, STRINGS),
+    }
 
 
 def predicted_table(
@@ -163,17 +179,18 @@ def _vectors(probabilities: NDArray[np.float32]) -> pa.Array:
     )
 
 
-def _move(new: Path, old: Path, place: Path) -> None:
-    """Move everything in `new` to `place`; on failure, put back what was there."""
+def _move(new: Path, old: Path, place: Path, names: Collection[str]) -> None:
+    """Let `place` have of these names what `new` has; on failure, put back what was there."""
     place.mkdir(parents=True, exist_ok=True)
     moved: list[Path] = []
     try:
-        for source in sorted(new.iterdir()):
-            target = place / source.name
+        for name in sorted(names):
+            target, source = place / name, new / name
             if target.exists():
-                target.rename(old / target.name)
+                target.rename(old / name)
             moved.append(target)
-            source.rename(target)
+            if source.exists():
+                source.rename(target)
     except BaseException:
         for target in moved:
             if target.exists():

@@ -74,13 +74,21 @@ class Calibrator(nn.Module):
 
     Args:
         clean: number of clean units.
-        changes: number of changes of held-out rows' labels that are kept, to choose by them which
-            changes to accept.
+        changes: number of held-out rows' changes that are kept, to choose by them which changes to
+            accept.
+
+    Attributes:
+        slope: s, above zero, (clean,).
+        offset: o, (clean,).
+        confidence: how probable a held-out change was said to be, (changes,).
+        added: 1 where it adds a label, 0 where it takes one away, (changes,).
+        right: 1 where it is right, 0 where it is wrong, (changes,).
     """
 
     slope: Tensor
     offset: Tensor
     confidence: Tensor
+    added: Tensor
     right: Tensor
 
     def __init__(self, clean: int, changes: int = 0) -> None:
@@ -88,6 +96,7 @@ class Calibrator(nn.Module):
         self.register_buffer("slope", torch.ones(clean))
         self.register_buffer("offset", torch.zeros(clean))
         self.register_buffer("confidence", torch.zeros(changes))
+        self.register_buffer("added", torch.zeros(changes))
         self.register_buffer("right", torch.zeros(changes))
 
     def forward(self, logits: Tensor) -> Tensor:
@@ -104,8 +113,9 @@ class Calibrator(nn.Module):
             raise ValueError("a calibrator's slope is not above zero")
         if not ((self.confidence >= 0) & (self.confidence <= 1)).all():
             raise ValueError("the confidence of a held-out change is not between 0 and 1")
-        if not ((self.right == 0) | (self.right == 1)).all():
-            raise ValueError("a held-out change is neither right (1) nor wrong (0)")
+        for name, flags in (("added", self.added), ("right", self.right)):
+            if not ((flags == 0) | (flags == 1)).all():
+                raise ValueError(f"a calibrator's {name} holds something else than 0 and 1")
 
 
 class RobustModel(nn.Module):
@@ -174,9 +184,13 @@ class RobustModel(nn.Module):
     @torch.no_grad()
     def clean_mean(self, x: Tensor, noisy: Tensor) -> Tensor:
         """E_q[ŷ | x, y], the cleaned label, (batch, clean), for given labels (batch, noisy)."""
+        return self.crf.clean.mean(self.clean_logits(x, noisy))
+
+    @torch.no_grad()
+    def clean_logits(self, x: Tensor, noisy: Tensor) -> Tensor:
+        """Natural parameters of q(ŷ | x, y), (batch, clean), for given labels (batch, noisy)."""
         labels = self.label_evidence()
-        said = self.input_evidence(x) + labels.constant + noisy @ labels.weight.T
-        return self.crf.clean.mean(said)
+        return self.input_evidence(x) + labels.constant + noisy @ labels.weight.T
 
     @torch.no_grad()
     def input_evidence(self, x: Tensor) -> Tensor:

@@ -16,13 +16,14 @@ import latentlabels
 from latentlabels import provenance
 from latentlabels.cli import fitting
 from latentlabels.cli.compare import compare
-from latentlabels.cli.console import Voice, facts_of
+from latentlabels.cli.console import Voice, accepted, facts_of
 from latentlabels.cli.explain import ExplainOptions, explain
 from latentlabels.cli.options import (
     DEFAULTS,
     ApplyColumns,
     BackboneOptions,
     CellOptions,
+    CleanedOutput,
     FitColumns,
     InputOptions,
     ModelOptions,
@@ -45,6 +46,8 @@ from latentlabels.cli.rows import (
 )
 from latentlabels.data.table import Format, read_table, write_table_atomically
 from latentlabels.estimator import RobustClassifier
+from latentlabels.evaluation.acceptance import require_share
+from latentlabels.report.reliability import save_reliability
 from latentlabels.results import (
     cleaned_table,
     predicted_table,
@@ -55,6 +58,7 @@ from latentlabels.results import (
 )
 
 MODEL, METRICS, SKIPPED = "model", "metrics.json", "skipped.csv"
+RELIABILITY = "reliability.png"
 
 app = typer.Typer(
     add_completion=False,
@@ -101,13 +105,13 @@ def clean(
     cells: CellOptions,
     reading: InputOptions,
     backbone: BackboneOptions,
-    output: TableOutput,
+    output: CleanedOutput,
     model: ModelOptions,
     run: RunOptions,
 ) -> None:
     """Fit a model and clean all rows' labels: leaves cleaned.parquet, model/ and metrics.json."""
     origin = provenance.of_command(context.obj)
-    _fit(table, columns, cells, reading, backbone, output, model, run, output.format, origin)
+    _fit(table, columns, cells, reading, backbone, output, model, run, origin)
 
 
 @app.command(
@@ -128,7 +132,7 @@ def fit(
 ) -> None:
     """Fit a model: leaves model/ and metrics.json."""
     origin = provenance.of_command(context.obj)
-    _fit(table, columns, cells, reading, backbone, output, model, run, None, origin)
+    _fit(table, columns, cells, reading, backbone, output, model, run, origin)
 
 
 @app.command(epilog="Example: latentlabels apply new.parquet --model run/model --out new")
@@ -138,7 +142,7 @@ def apply(
     model: ModelFolder,
     columns: ApplyColumns,
     reading: InputOptions,
-    output: TableOutput,
+    output: CleanedOutput,
     run: RerunOptions,
 ) -> None:
     """Clean labels with a fitted model: leaves cleaned.parquet.
@@ -155,7 +159,7 @@ def apply(
             roles = roles_for_applying(content, estimator, columns)
             rows = read_rows(content, roles, image_folder(table, reading.folder))
         _warn_of_duplicates(rows.ids, voice)
-        cleaned = fitting.clean(estimator, rows, voice)
+        cleaned = fitting.clean(estimator, rows, voice, output.wanted)
         _write_skipped(folder, reading, rows.ids, cleaned.skipped, voice)
         write_table_atomically(cleaned_table(rows.ids, cleaned), folder / name, output.format)
     voice.summary(
@@ -163,6 +167,7 @@ def apply(
             ("rows", f"{len(rows):,}"),
             ("verified", f"{rows.verified.sum():,}"),
             ("changed", f"{cleaned.changed.sum():,} rows"),
+            *accepted(cleaned),
             ("written", f"{', '.join(written)} in {output.out}"),
         ]
     )
@@ -260,14 +265,18 @@ def _fit(
     output: OutputOptions,
     model: ModelOptions,
     run: RunOptions,
-    kind: Format | None,
     origin: dict[str, Any],
 ) -> None:
-    """Fit, clean, and write what is wanted: a table of that kind, or none."""
+    """Fit, clean, and write what is wanted: with a table of cleaned labels, or without."""
     voice = Voice(run)
+    kind, wanted = None, None
+    if isinstance(output, CleanedOutput):
+        kind, wanted = output.format, output.wanted
+    if wanted is not None:
+        require_share(wanted)
     table_name = [] if kind is None else [f"cleaned.{kind}"]
     written = [*table_name, MODEL, METRICS, *_skipped(reading)]
-    with staged(output.out, written, overwrite=output.overwrite) as folder:
+    with staged(output.out, [*written, RELIABILITY], overwrite=output.overwrite) as folder:
         estimator = fitting.estimator_of(
             model, backbone, reading, run.seed, progress=voice.progress
         )
@@ -278,7 +287,7 @@ def _fit(
             origin = {**origin, **provenance.of_table(path, len(rows)), **roles.provenance()}
         _warn_of_duplicates(rows.ids, voice)
         rows = fitting.fit(estimator, rows, roles, model, voice)
-        cleaned = fitting.clean(estimator, rows, voice)
+        cleaned = fitting.clean(estimator, rows, voice, wanted)
         metrics = fitting.metrics_of(estimator, rows, cleaned, run.seed)
         _write_skipped(folder, reading, rows.ids, cleaned.skipped, voice)
         if kind is not None:
@@ -286,9 +295,12 @@ def _fit(
             write_table_atomically(table, folder / f"cleaned.{kind}", kind)
         write_model(estimator, folder / MODEL, origin)
         write_json(folder / METRICS, metrics)
+        if estimator.calibration_ is not None:
+            save_reliability(folder / RELIABILITY, estimator.calibration_)
+            written.append(RELIABILITY)
     if kind is None:
         metrics["changes"] = None
-    voice.summary(facts_of(metrics, output.out, written))
+    voice.summary([*facts_of(metrics, output.out, written), *accepted(cleaned)])
 
 
 def _load(folder: Path, run: RerunOptions, reading: InputOptions, voice: Voice) -> RobustClassifier:

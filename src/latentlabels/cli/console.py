@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from latentlabels.cleaning import CleanedLabels
 from latentlabels.cli import one_line
 from latentlabels.cli.options import VoiceOptions
 from latentlabels.errors import shown
@@ -81,6 +82,8 @@ def facts_of(metrics: dict[str, Any], out: Path, written: Sequence[str]) -> list
             ("changed", f"{changes['rows']:,} rows"),
             ("labels", f"{changes['added']:,} added, {changes['removed']:,} removed"),
         ]
+    if metrics["calibration"] is not None:
+        facts.append(("calibration", _calibration(metrics["calibration"])))
     facts.append(("auxiliary", _auxiliary(metrics["auxiliary"])))
     for part, of in (
         ("validation", "p(ŷ | x)"),
@@ -93,6 +96,29 @@ def facts_of(metrics: dict[str, Any], out: Path, written: Sequence[str]) -> list
             facts.append((part, "none: too few verified rows to hold some out; the last epoch"))
     facts.append(("written", f"{', '.join(written)} in {out}"))
     return facts
+
+
+def accepted(cleaned: CleanedLabels) -> list[tuple[str, str]]:
+    """How many changes are made, where a precision was asked for, and how many of them are right.
+
+    Changes of verified rows, which are made as they were verified, are not counted.
+    """
+    if cleaned.acceptance is None:
+        return []
+    changes = [change for change in cleaned.changes if not cleaned.verified[change.row]]
+    made = sum(change.accepted for change in changes)
+    return [
+        ("accepted", f"{made:,} of {len(changes):,} changes; the others are left for review"),
+        ("precision", cleaned.acceptance.told()),
+    ]
+
+
+def _calibration(measured: dict[str, Any]) -> str:
+    before, after = measured["before"], measured["after"]
+    return (
+        f"ECE {before['ece']:.3f} → {after['ece']:.3f}, Brier {before['brier']:.3f} → "
+        f"{after['brier']:.3f}, on {measured['rows']:,} held-out rows by cross-validation"
+    )
 
 
 def _auxiliary(choice: dict[str, Any]) -> str:

@@ -117,7 +117,11 @@ def fit(
     validation = None
     held_out = rows.labelled_in("validation")
     if held_out.any():
-        validation = (rows.examples(held_out), taking(rows.clean, held_out))
+        validation = (
+            rows.examples(held_out),
+            taking(rows.clean, held_out),
+            rows.noisy_of(held_out),
+        )
     estimator.fit(
         rows.examples(training),
         rows.noisy_of(training),
@@ -145,8 +149,17 @@ def in_one_spelling(estimator: RobustClassifier, rows: Rows, voice: Voice) -> Ro
     return rows
 
 
-def clean(estimator: RobustClassifier, rows: Rows, voice: Voice) -> CleanedLabels:
-    """Clean all rows; verified ones keep what was verified."""
+def clean(
+    estimator: RobustClassifier, rows: Rows, voice: Voice, precision: float | None = None
+) -> CleanedLabels:
+    """Clean all rows; verified ones keep what was verified.
+
+    Args:
+        estimator: fitted.
+        rows: all rows.
+        voice: for warnings.
+        precision: share of the changes that are made that is to be right.
+    """
     if estimator.normalise_labels:
         rows = respelt(rows, estimator.known_spelling())
     space = estimator.noisy_space_
@@ -162,7 +175,15 @@ def clean(estimator: RobustClassifier, rows: Rows, voice: Voice) -> CleanedLabel
             f"{listed(unknown)}."
         )
     with voice.working(f"cleaning {len(rows):,} rows"):
-        return estimator.clean(rows.x, rows.noisy_of(everywhere, space.columns), rows.known_clean())
+        cleaned = estimator.clean(
+            rows.x,
+            rows.noisy_of(everywhere, space.columns),
+            rows.known_clean(),
+            precision=precision,
+        )
+    if cleaned.acceptance is not None and not cleaned.acceptance.overall.accepted:
+        voice.warn(f"--precision {precision:g}: {cleaned.acceptance.told()}.")
+    return cleaned
 
 
 def metrics_of(
@@ -177,6 +198,7 @@ def metrics_of(
         seed: of everything random.
     """
     history, choice, space = estimator.history_, estimator.auxiliary_choice_, estimator.clean_space_
+    calibration = estimator.calibration_
     test = rows.labelled_in("test")
     recovery = rows.labelled_in("train") & ~rows.verified
     skipped = np.zeros(len(rows), dtype=np.bool_)
@@ -217,7 +239,16 @@ def metrics_of(
             "rows": int(cleaned.changed.sum()),
             "added": sum(map(len, cleaned.added)),
             "removed": sum(map(len, cleaned.removed)),
+            "for_review": len(cleaned.for_review),
         },
+        "calibration": None
+        if calibration is None
+        else {
+            "rows": calibration.rows,
+            "before": calibration.before.as_json(),
+            "after": calibration.after.as_json(),
+        },
+        "acceptance": None if cleaned.acceptance is None else cleaned.acceptance.as_json(),
         "validation": None
         if history.validation is None
         else {score_name(space.units): number(history.validation)},
