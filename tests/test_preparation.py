@@ -166,7 +166,8 @@ def test_verified_rows_are_held_out_to_choose_the_epoch() -> None:
     assert len(one.rows) == 150
     np.testing.assert_array_equal(one.rows.noisy[held_out].argmax(1), table.noisy[held_out])
     np.testing.assert_array_equal(one.validation.clean.argmax(1), table.truth[held_out])
-    assert not one.validation.noisy.nnz
+    np.testing.assert_array_equal(one.validation.noisy.argmax(1), table.noisy[held_out])
+    assert one.given == [[name] for name in table.noisy[held_out]]
     assert again.validation is not None
     assert other.validation is not None
     np.testing.assert_array_equal(numbers(again.validation), numbers(one.validation))
@@ -180,3 +181,21 @@ def test_too_few_rows_tell_nothing_and_are_not_held_out(fraction: float, held_ou
     assert (found.validation is not None) == held_out
     kept = 80 if held_out else 100
     assert found.rows.verified.sum() == kept
+
+
+def test_validation_rows_keep_their_noisy_labels_where_they_are_known() -> None:
+    """Those of the rows that have a clean label and a usable example, unknown names left out."""
+    table = [["cat"], ["dog"], ["cat", "dog"]]
+    found = prepared(
+        table,
+        table,
+        validation=[["dog"], ["cat"], None, ["cat"]],
+        validation_rows=np.array([1, 2, 3]),
+        validation_noisy=read_columns([["owl"], ["cat", "owl"], ["dog"], ["dog"]]),
+    )
+    assert found.validation is not None
+    assert found.given == [["cat", "owl"], ["dog"]]
+    assert found.validation.noisy.toarray().tolist() == [[1, 0], [0, 1]]
+    assert found.validation.clean.toarray().tolist() == [[1, 0], [1, 0]]
+    assert numbers(found.validation).tolist() == [-1, -3]
+    assert prepared(table, table, validation=[["dog"]]).given is None

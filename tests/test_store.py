@@ -136,7 +136,7 @@ def test_the_files_are_safetensors_and_json(folder: Path) -> None:
     assert vocabulary == {"clean": [2, 3.5, "x"], "noisy": ["7", "ß", "ä"]}
     assert "ä" in (folder / "vocabulary.json").read_text(encoding="utf-8")
     assert load_file(folder / "model.safetensors")
-    assert json.loads((folder / "model.json").read_text(encoding="utf-8"))["schema"] == 3
+    assert json.loads((folder / "model.json").read_text(encoding="utf-8"))["schema"] == 4
     assert folder.stat().st_mode & 0o777 == 0o755
 
 
@@ -266,13 +266,13 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a link to the weights": (linked("model.safetensors"), "model.safetensors is a link"),
     "a link to the description": (linked("model.json"), "model.json is a link"),
     "a link to the vocabulary": (linked("vocabulary.json"), "vocabulary.json is a link"),
-    "an older schema": (edited(schema=2), "schema 2, this version reads 3. Fit the model anew, or"),
+    "an older schema": (edited(schema=2), "schema 2, this version reads 4. Fit the model anew, or"),
     "a newer schema": (
-        edited(schema=4, architecture={}),
-        "schema 4, this version reads 3. Install a newer latentlabels",
+        edited(schema=5, architecture={}),
+        "schema 5, this version reads 4. Install a newer latentlabels",
     ),
     "no schema": (edited(schema=None), "is of schema None"),
-    "a schema that is none": (edited(schema="3"), "is of schema '3'"),
+    "a schema that is none": (edited(schema="4"), "is of schema '4'"),
     "half a JSON": (overwritten("model.json", b'{"schema": 1,'), "no JSON .EOF"),
     "JSON of another shape": (overwritten("model.json", b"[1]"), "is of schema None"),
     "no text": (overwritten("model.json", b"\xff\xfe\x00"), "no JSON"),
@@ -324,6 +324,19 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "teachers that are not there": (
         edited(architecture__teachers=2),
         "there is no tensor 'teacher.networks.0",
+    ),
+    "held-out changes that are not there": (
+        edited(held_out_changes=2),
+        r"'calibrator.confidence' is of shape \(0,\), and \(2,\) is described",
+    ),
+    "fewer held-out changes than none": (edited(held_out_changes=-1), "held_out_changes: Input"),
+    "a calibrator that turns things round": (
+        reweighted(lambda tensors: tensors["calibrator.slope"].neg_()),
+        "a calibrator's slope is not above zero",
+    ),
+    "a calibrator of NaN": (
+        reweighted(lambda tensors: tensors["calibrator.offset"].fill_(float("nan"))),
+        "NaN or infinite, in calibrator.offset",
     ),
     "negative inputs": (edited(architecture__inputs=-4), "architecture.inputs: Input should be gr"),
     "a thousand teachers": (

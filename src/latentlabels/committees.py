@@ -119,13 +119,18 @@ def _train(
 
 @torch.no_grad()
 def calibrated_scale(teacher: Teacher, validation: Rows, clean: Units) -> Tensor:
-    """The scale of the logits under which the validation rows' labels are most likely.
+    """The scale of a teacher's logits under which the validation rows' labels are most likely."""
+    truth = torch.from_numpy(validation.clean.toarray()).float()
+    said = teacher.eval().logits(validation.x.batch(np.arange(len(validation))))
+    return likeliest_scale(clean, said, truth)
+
+
+def likeliest_scale(units: Units, logits: Tensor, states: Tensor) -> Tensor:
+    """The scale of the logits under which states are most likely; both (rows, units).
 
     Source: Guo et al. (2017), whose temperature it is one over.
     """
-    truth = torch.from_numpy(validation.clean.toarray()).float()
-    said = teacher.eval().logits(validation.x.batch(np.arange(len(validation))))
-    likely = torch.stack([clean.log_probability(scale * said, truth).sum() for scale in SCALES])
+    likely = torch.stack([units.log_probability(scale * logits, states).sum() for scale in SCALES])
     return SCALES[likely.argmax()]
 
 

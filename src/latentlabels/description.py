@@ -15,12 +15,12 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from latentlabels.architecture import Architecture
+from latentlabels.architecture import Architecture, Count
 from latentlabels.data.labels import Form, LabelSpace, Vocabulary, plain_name
 from latentlabels.errors import LatentLabelsError, ModelFolderError
 from latentlabels.model.schedule import GibbsSchedule
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 MOST_BYTES: Final = 1 << 24
 """Bytes of a JSON file at most."""
 MOST_RUNS: Final = 10_000
@@ -72,6 +72,7 @@ class Description:
         settings: parameters of the estimator.
         provenance: where the model came from.
         feature_names: names of the input columns, where they had some.
+        held_out_changes: how many changes of held-out rows the calibrator keeps.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -87,6 +88,7 @@ class Description:
     settings: dict[str, Any]
     provenance: dict[str, Any]
     feature_names: tuple[str, ...] | None
+    held_out_changes: Count
 
     def __post_init__(self) -> None:
         shape, encoder = self.architecture, self.architecture.encoder

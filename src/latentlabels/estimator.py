@@ -17,19 +17,23 @@ from torch import Tensor, nn
 from latentlabels import processes
 from latentlabels import provenance as origin
 from latentlabels.architecture import Tune
+from latentlabels.calibrating import MOST_ROWS, Calibration, calibrate
 from latentlabels.cleaning import CleanedLabels, clean_labels
 from latentlabels.data.labels import Column, Name, encode, present
 from latentlabels.data.spelling import Spelling
 from latentlabels.errors import InputError, LabelError, LatentLabelsError, ModelFolderError
+from latentlabels.evaluation.acceptance import Acceptance, acceptance_for
 from latentlabels.evaluation.metrics import score
 from latentlabels.fitting import ModelSettings, fit_model, is_taught
 from latentlabels.inputs import EncodedInputs, Usable, new_encoder, same_encoder, usable_vectors
 from latentlabels.model.posterior import Auxiliary
 from latentlabels.model.schedule import AlphaSchedule, GibbsSchedule, Sampler
-from latentlabels.network.examples import Vectors, in_batches
+from latentlabels.network.examples import Vectors, in_batches, spread
 from latentlabels.network.potentials import encoder_in
 from latentlabels.parameters import check_parameters
 from latentlabels.preparation import (
+    FEWEST_VALIDATION_ROWS,
+    Prepared,
     clean_states,
     given_names,
     in_form,
@@ -40,6 +44,7 @@ from latentlabels.preparation import (
     require_widths,
     verified_rows,
 )
+from latentlabels.reasons import Evidence
 from latentlabels.store import StoredModel, as_json, load_model, save_model
 from latentlabels.training.launching import Machines, launch
 from latentlabels.training.settings import TrainingSettings
@@ -166,6 +171,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model_: the trained `RobustModel`.
         history_: what happened in training; not kept by `save`.
         auxiliary_choice_: which auxiliary was taken, and how well each did; not kept by `save`.
+        calibration_: what held-out rows say of cleaned labels' probabilities before and after
+            calibration; None where there were fewer than 20 to calibrate on. Not kept by `save`.
         provenance_: where the model came from: date (UTC), seed and versions of its fit; of a model
             that the command line fitted also its table's name, SHA-256, rows and columns, and the
             command; and whatever was passed to `save`.
@@ -289,7 +296,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clean: Any = None,
         *,
         verified: ArrayLike | None = None,
-        validation: tuple[Any, Any] | None = None,
+        validation: tuple[Any, Any] | tuple[Any, Any, Any] | None = None,
     ) -> Self:
         """Learn from noisy and verified rows.
 
@@ -300,7 +307,9 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             clean: clean labels in one of these forms; None or NaN where a row is not verified.
             verified: which rows' clean labels may be read, booleans (rows,); by default those that
                 are not missing.
-            validation: (X, clean) of other rows, for early stopping and the choice of epoch.
+            validation: (X, clean) of other rows, for early stopping and the choice of epoch; or
+                (X, clean, y), with their noisy labels, and then also for calibration. Without,
+                the verified rows that are held out serve for both.
 
         Raises:
             LabelError: labels that cannot be read, no verified rows where they are needed, or a
@@ -327,10 +336,12 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"There are no verified rows: {why}. Verify some rows, or pass what is known of "
                 "noisy → clean as auxiliary=..."
             )
-        held_out, held_rows = None, None
+        held_out, held_rows, held_noisy = None, None, None
         if validation is not None:
             held = self._read(validation[0])
             held_out = (held.examples, read_labels(validation[1], held.total, "validation"))
+            if len(validation) == 3:
+                held_noisy = read_labels(validation[2], held.total, "noisy validation")
             held_rows = held.rows
         prepared = prepare(
             given.examples,
@@ -344,6 +355,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             seed=seed,
             rows=given.rows,
             validation_rows=held_rows,
+            validation_noisy=held_noisy,
             normalise=self.normalise_labels,
             min_count=self.min_count,
         )
@@ -363,6 +375,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.noisy_space_, self.clean_space_ = prepared.noisy, prepared.clean
         self.classes_ = np.array(prepared.clean.names)
         self.model_, self.history_ = fitted.model, fitted.history
+        self.calibration_ = self._calibrate(prepared)
         self.auxiliary_choice_ = fitted.choice
         self.skipped_ = given.bad
         self._architecture = fitted.architecture
@@ -415,8 +428,9 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clean: Any = None,
         *,
         verified: ArrayLike | None = None,
+        precision: float | None = None,
     ) -> CleanedLabels:
-        """Clean the labels of rows: q(ŷ | x, y), with what changed.
+        """Clean the labels of rows: q(ŷ | x, y), calibrated, with what changed.
 
         Noisy names that were not seen in training are left out of account; a noisy class has to be
         a known one.
@@ -427,31 +441,62 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             clean: clean labels where they are known; those rows keep them.
             verified: which rows' clean labels are to be kept; by default those that are not
                 missing.
+            precision: share of changes that are to be right, such as 0.95: only those are made
+                that are sure enough, by what held-out verified rows say; the others are left for
+                review. By default all are made.
+
+        Raises:
+            LatentLabelsError: a precision that is no share between 0 and 1.
         """
         check_is_fitted(self, "model_")
+        acceptance = None if precision is None else self.acceptance(precision)
         given = self._read(X)
         columns = self._read_labels(noisy, given.total, "noisy")
         require_widths(columns, self.noisy_space_)
-        states = noisy_states(columns, self.noisy_space_, unknown="ignore")[given.rows]
+        states = noisy_states(columns, self.noisy_space_, unknown="ignore")
         known = np.zeros((given.total, len(self.clean_space_.names)), dtype=np.float32)
         kept = np.zeros(given.total, dtype=bool)
         if clean is not None:
             clean_columns = self._read_labels(clean, given.total, "clean")
             kept = verified_rows(clean_columns, verified)
             known = clean_states(clean_columns, kept, self.clean_space_).toarray()
-        parts = [
-            self.model_.clean_mean(x, torch.from_numpy(states[rows.numpy()].toarray()))
-            for rows, x in self._batches(given, "cleaning")
-        ]
-        probabilities = given.scattered(torch.cat(parts).float().numpy(), np.nan)
+        batches = self._batches(given, "cleaning")
+        said = torch.cat([self.model_.input_evidence(x) for _, x in batches]).float().numpy()
+        labels = self.model_.label_evidence()
+        logits = said + states[given.rows] @ labels.weight.numpy().T + labels.constant.numpy()
+        means = self.model_.crf.clean.mean(torch.from_numpy(logits)).numpy()
         return clean_labels(
             self.clean_space_,
             given_names(columns, self.clean_space_),
-            probabilities,
+            given.scattered(means, np.nan),
             known,
             kept,
             given.bad,
+            Evidence(
+                self.input_kind,
+                self.clean_space_,
+                self.noisy_space_.names,
+                given.scattered(said, np.nan),
+                states,
+                labels,
+            ),
+            acceptance,
         )
+
+    def acceptance(self, precision: float) -> Acceptance:
+        """Which changes `clean` makes where a precision is asked for, by those of held-out rows.
+
+        Args:
+            precision: share of the changes that are made that is to be right.
+
+        Raises:
+            LatentLabelsError: it is no share between 0 and 1.
+        """
+        known = self.model_.calibrator
+        confidence, added, right = (
+            part.numpy() for part in (known.confidence, known.added, known.right)
+        )
+        return acceptance_for(precision, confidence, right.astype(bool), added.astype(bool))
 
     def score(self, X: Any, y: Any, clean: Any = None) -> float:
         """Accuracy of predicted classes, or mean average precision of several labels.
@@ -619,6 +664,28 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Labels for the fitted model."""
         columns = read_labels(labels, rows, what)
         return self.known_spelling().columns(columns) if self.normalise_labels else columns
+
+    def _calibrate(self, prepared: Prepared) -> Calibration | None:
+        """Calibrate the fitted model on held-out rows that came with noisy labels."""
+        rows, given = prepared.validation, prepared.given
+        if rows is None or given is None or len(rows) < FEWEST_VALIDATION_ROWS:
+            return None
+        some = spread(len(rows), MOST_ROWS)
+        noisy = rows.noisy[some]
+        examples = in_batches(
+            rows.x.take(some), workers=self.workers, progress=self.verbose, doing="calibrating"
+        )
+        logits = [
+            self.model_.clean_logits(x, torch.from_numpy(noisy[batch.numpy()].toarray()))
+            for batch, x in examples
+        ]
+        self.model_.calibrator, calibration = calibrate(
+            prepared.clean,
+            torch.cat(logits).numpy(),
+            rows.clean[some].toarray(),
+            [given[row] for row in some],
+        )
+        return calibration
 
     def _batches(self, given: Usable, doing: str) -> Iterator[tuple[Tensor, Tensor]]:
         return in_batches(given.examples, workers=self.workers, progress=self.verbose, doing=doing)

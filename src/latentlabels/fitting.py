@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from safetensors.torch import load, save
-from torch import nn
+from torch import Tensor, nn
 
 from latentlabels import processes
 from latentlabels.architecture import Architecture, Tune, build_member, build_network
@@ -22,7 +22,7 @@ from latentlabels.model.posterior import Auxiliary
 from latentlabels.model.units import Categorical, Units
 from latentlabels.network.backbones import Standardise
 from latentlabels.network.encoders import Encoder, faster_dtype
-from latentlabels.network.examples import Vectors
+from latentlabels.network.examples import Vectors, in_batches, spread
 from latentlabels.network.potentials import PotentialNetwork
 from latentlabels.robust_model import Committee, RobustModel, Teacher
 from latentlabels.training.fit import own_randomness, train
@@ -32,6 +32,7 @@ from latentlabels.training.settings import TrainingSettings
 
 ASSUMED_NOISE = 0.2
 TIMED_EXAMPLES = 16
+MOST_AVERAGED = 1000
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,16 @@ def fit_model(
         model.students = students
         if validation is not None:
             history.validation = validation_score(students, validation, clean)
+    model.usual_input.copy_(_usual_input(model, rows))
     return Fitted(model, architecture, choice, history)
+
+
+@torch.no_grad()
+def _usual_input(model: RobustModel, rows: Rows) -> Tensor:
+    """What examples say on average, (clean,), by training rows of all parts of the table."""
+    some = rows.x.take(spread(len(rows), MOST_AVERAGED))
+    examples = in_batches(some, workers=0, progress=False, doing="")
+    return torch.cat([model.said_of_input(x) for _, x in examples]).mean(0)
 
 
 def is_taught(rows: Rows, validation: Rows | None, settings: ModelSettings) -> bool:

@@ -50,12 +50,15 @@ class Prepared:
         validation: rows for early stopping and the choice of epoch, or None.
         noisy: the noisy labels' space.
         clean: the clean labels' space.
+        given: names that came with the validation rows; None where their noisy labels are not
+            known.
     """
 
     rows: Rows
     validation: Rows | None
     noisy: LabelSpace
     clean: LabelSpace
+    given: list[list[Name]] | None
 
 
 def read_labels(labels: Any, rows: int, what: str) -> dict[str, Column]:
@@ -160,6 +163,7 @@ def prepare(
     seed: int,
     rows: NDArray[np.intp] | None = None,
     validation_rows: NDArray[np.intp] | None = None,
+    validation_noisy: Columns | None = None,
     normalise: bool = False,
     min_count: int = 1,
 ) -> Prepared:
@@ -180,6 +184,7 @@ def prepare(
         rows: which rows of the labels the examples are; by default all. The labels of the others
             are part of the vocabularies.
         validation_rows: likewise for validation.
+        validation_noisy: given labels of the validation examples, where they are known.
         normalise: whether names that differ in spelling alone are one label.
         min_count: a noisy label that fewer rows have is left out.
 
@@ -192,11 +197,14 @@ def prepare(
         settled = chain(_every_name(clean_labels), _every_name(noisy_labels))
         spelling = Spelling.commonest(every_name([*noisy.values(), *readable]), settled)
         noisy, clean, held_columns = map(spelling.columns, (noisy, clean, held_columns))
+        if validation_noisy is not None:
+            validation_noisy = spelling.columns(validation_noisy)
         noisy_labels, clean_labels = (
             _respelt(names, spelling) for names in (noisy_labels, clean_labels)
         )
     elif told := told_of_spellings(every_name(noisy.values()), every_name(readable)):
         warnings.warn(told, SpellingWarning, stacklevel=3)
+    came = noisy
     noisy = without_rare(noisy, min_count)
     noisy_space = LabelSpace(
         tuple(noisy),
@@ -224,16 +232,31 @@ def prepare(
     given = noisy_states(noisy, noisy_space)[taken]
     known = known[taken]
     if validation is not None:
-        held_taken = slice(None) if validation_rows is None else validation_rows
-        have = present(held_columns)[held_taken]
-        held = encode(held_columns, clean_space, what="clean")[held_taken][have]
-        held_out = _validation(validation[0].take(np.flatnonzero(have)), held, given.shape[1])
-        return Prepared(Rows(x, given, states, known), held_out, noisy_space, clean_space)
+        have = present(held_columns)
+        if validation_rows is not None:
+            have = have[validation_rows]
+        chosen = np.flatnonzero(have)
+        held_rows = chosen if validation_rows is None else validation_rows[chosen]
+        held = encode(held_columns, clean_space, what="clean")[held_rows]
+        paired, names = None, None
+        if validation_noisy is not None:
+            own = _some(validation_noisy, held_rows)
+            require_widths(own, noisy_space)
+            paired = noisy_states(own, noisy_space, unknown="ignore")
+            names = given_names(own, clean_space)
+        held_out = _validation(validation[0].take(chosen), held, paired, given.shape[1])
+        return Prepared(Rows(x, given, states, known), held_out, noisy_space, clean_space, names)
     chosen = _hold_out(known, validation_fraction, seed)
     trained = known.copy()
     trained[chosen] = False
-    held_out = _validation(x.take(chosen), states[chosen], given.shape[1])
-    return Prepared(Rows(x, given, states, trained), held_out, noisy_space, clean_space)
+    held_out = _validation(x.take(chosen), states[chosen], given[chosen], given.shape[1])
+    names = given_names(_some(came, chosen if rows is None else rows[chosen]), clean_space)
+    return Prepared(Rows(x, given, states, trained), held_out, noisy_space, clean_space, names)
+
+
+def _some(columns: Columns, rows: NDArray[np.intp]) -> dict[str, Column]:
+    """Some rows of label columns."""
+    return {name: column.take(rows) for name, column in columns.items()}
 
 
 def _every_name(names: Names | None) -> Iterable[Name]:
@@ -300,14 +323,16 @@ def _hold_out(known: NDArray[np.bool_], fraction: float, seed: int) -> NDArray[n
     return np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
 
 
-def _validation(x: Examples, clean: csr_array, noisy: int) -> Rows | None:
-    """Rows to predict; their noisy labels are not asked for.
+def _validation(x: Examples, clean: csr_array, noisy: csr_array | None, units: int) -> Rows | None:
+    """Rows to predict, for which noisy labels are not asked for, and to calibrate on, if there are.
 
     Rows without a single label, on which no score is defined, are none.
     """
     if clean.nnz == 0:
         return None
-    return Rows(x, csr_array((len(x), noisy), dtype="float32"), clean, np.ones(len(x), dtype=bool))
+    if noisy is None:
+        noisy = csr_array((len(x), units), dtype="float32")
+    return Rows(x, noisy, clean, np.ones(len(x), dtype=bool))
 
 
 def in_form(form: Form, vocabulary: Vocabulary, states: NDArray[np.bool_]) -> Any:

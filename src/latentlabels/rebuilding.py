@@ -21,7 +21,7 @@ from latentlabels.model.pairwise import PairwiseCRF
 from latentlabels.model.posterior import Auxiliary
 from latentlabels.network.encoders import CUSTOM, Encoder, EncoderSpec, build_encoder
 from latentlabels.network.potentials import PotentialNetwork
-from latentlabels.robust_model import Committee, RobustModel, Teacher
+from latentlabels.robust_model import Calibrator, Committee, RobustModel, Teacher
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -57,6 +57,7 @@ def rebuild(
             )
     require_finite(tensors)
     model.load_state_dict(tensors, assign=True)
+    model.calibrator.require_sound()
     return model.eval()
 
 
@@ -156,26 +157,29 @@ def _untrained(
         network = build_network(architecture, clean_units.size, noisy_units.size, encoder, module)
         teacher = Teacher(committee(teachers), clean_units.size) if teachers else None
         learnt = Committee(committee(students), clean_units.size) if students else None
+    auxiliary = Auxiliary(
+        noisy_units,
+        clean_units,
+        torch.zeros(bias),
+        torch.zeros(weight),
+        kind=architecture.auxiliary_kind,
+    )
     with torch.device("meta"):
         crf = PairwiseCRF(
             noisy_units, clean_units, architecture.hidden, pairwise=architecture.pairwise
         )
-    return RobustModel(
-        network,
-        crf,
-        Auxiliary(
-            noisy_units,
-            clean_units,
-            torch.zeros(bias),
-            torch.zeros(weight),
-            kind=architecture.auxiliary_kind,
-        ),
-        alpha=description.alpha,
-        teacher=teacher,
-        students=learnt,
-        prediction=description.prediction,
-        seed=description.seed,
-    )
+        model = RobustModel(
+            network,
+            crf,
+            auxiliary,
+            alpha=description.alpha,
+            teacher=teacher,
+            students=learnt,
+            prediction=description.prediction,
+            seed=description.seed,
+        )
+        model.calibrator = Calibrator(clean_units.size, description.held_out_changes)
+    return model
 
 
 def _trained_encoder(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,10 @@ from latentlabels.store import DESCRIPTION
 
 VOCABULARY_KEY = "latentlabels.clean"
 RESULT_COLUMNS = frozenset(
-    ["given", "proposed", "added", "removed", "verified", "predicted", "probabilities", "reason"]
+    [
+        *("given", "proposed", "added", "removed", "verified", "predicted", "probabilities"),
+        *("reason", "reasons", "status", "review_added", "review_removed"),
+    ]
 )
 # In the folder aside: what is being written, what is on its way to its place, what was there.
 NEW, MOVING, OLD, NAMES, LOCK = "new", "moving", "old", "names.json", "lock"
@@ -47,7 +50,7 @@ def staged(
 
     Args:
         out: the results' folder, which need not exist.
-        names: what will be written.
+        names: what may be written; older results of these names go in any case.
         overwrite: whether results of these names may be replaced.
         marks: files by one of which a folder is known for such a result; none if no result is one.
 
@@ -87,7 +90,7 @@ def staged(
         for part in (NEW, OLD):
             (aside / part).mkdir()
         yield aside / NEW
-        _move(aside, place)
+        _move(aside, place, names)
 
 
 def write_json(path: Path, content: dict[str, Any] | list[Any]) -> None:
@@ -122,8 +125,25 @@ def cleaned_table(ids: pa.Table, cleaned: CleanedLabels) -> pa.Table:
         "removed": pa.array(cleaned.removed, STRINGS),
         "verified": pa.array(cleaned.verified),
         "probabilities": _vectors(cleaned.probabilities),
+        "reasons": pa.array(cleaned.top_reasons(), STRINGS),
     }
+    if cleaned.acceptance is not None:
+        columns |= _review_columns(cleaned)
     return _with_ids(ids, columns, cleaned.names)
+
+
+def _review_columns(cleaned: CleanedLabels) -> dict[str, pa.Array]:
+    """What became of each row, and the changes that are left for review."""
+    added: list[list[Name]] = [[] for _ in cleaned.given]
+    removed: list[list[Name]] = [[] for _ in cleaned.given]
+    for change in cleaned.for_review:
+        added[change.row] += change.added
+        removed[change.row] += change.removed
+    return {
+        "status": pa.array(cleaned.status, pa.string()),
+        "review_added": pa.array(added, STRINGS),
+        "review_removed": pa.array(removed, STRINGS),
+    }
 
 
 def predicted_table(
@@ -195,20 +215,22 @@ def _alone(aside: Path, out: Path) -> Iterator[None]:
                 shutil.rmtree(aside, ignore_errors=True)
 
 
-def _move(aside: Path, place: Path) -> None:
-    """Move everything that is new to its place; on failure, put back what was there."""
+def _move(aside: Path, place: Path, names: Collection[str]) -> None:
+    """Let `place` have of these names what is new; on failure, put back what was there."""
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         (aside / NEW).rename(place)
         return
-    names = sorted(path.name for path in (aside / NEW).iterdir())
-    write_json(aside / NAMES, {"names": names})
+    written = sorted(path.name for path in (aside / NEW).iterdir())
+    gone = sorted({*names} - {*written})
+    write_json(aside / NAMES, {"written": written, "gone": gone})
     moving = (aside / NEW).rename(aside / MOVING)
     try:
-        for name in names:
+        for name in [*written, *gone]:
             if (place / name).exists():
                 (place / name).rename(aside / OLD / name)
-            (moving / name).rename(place / name)
+            if name in written:
+                (moving / name).rename(place / name)
     except BaseException:
         _put_back(aside, place)
         raise
@@ -220,9 +242,11 @@ def _put_back(aside: Path, place: Path) -> None:
     moving = aside / MOVING
     if not moving.is_dir():
         return
-    for name in json.loads((aside / NAMES).read_text(encoding="utf-8"))["names"]:
+    names = json.loads((aside / NAMES).read_text(encoding="utf-8"))
+    for name in names["written"]:
         if (place / name).exists() and not (moving / name).exists():
             (place / name).rename(moving / name)
+    for name in [*names["written"], *names["gone"]]:
         if (aside / OLD / name).exists():
             (aside / OLD / name).rename(place / name)
     moving.rename(aside / NEW)

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from latentlabels.model.pairwise import Fields, PairwiseCRF, Potentials
-from latentlabels.model.posterior import Auxiliary, posterior_logits, require_same_units
+from latentlabels.model.posterior import (
+    Auxiliary,
+    LabelEvidence,
+    auxiliary_share,
+    label_evidence,
+    require_same_units,
+)
 from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.sampling.prediction import PREDICTION, clean_marginals
 
@@ -61,8 +67,62 @@ class Teacher(Committee):
         return self.logits(x) - self.prior
 
 
+class Calibrator(nn.Module):
+    """Makes q's probabilities true to held-out verified rows: natural parameters η to s η + o.
+
+    Being affine, it leaves the log-odds a sum of what each piece of evidence adds.
+
+    Args:
+        clean: number of clean units.
+        changes: number of held-out rows' changes that are kept, to choose by them which changes to
+            accept.
+
+    Attributes:
+        slope: s, above zero, (clean,).
+        offset: o, (clean,).
+        confidence: how probable a held-out change was said to be, (changes,).
+        added: 1 where it adds a label, 0 where it takes one away, (changes,).
+        right: 1 where it is right, 0 where it is wrong, (changes,).
+    """
+
+    slope: Tensor
+    offset: Tensor
+    confidence: Tensor
+    added: Tensor
+    right: Tensor
+
+    def __init__(self, clean: int, changes: int = 0) -> None:
+        super().__init__()
+        self.register_buffer("slope", torch.ones(clean))
+        self.register_buffer("offset", torch.zeros(clean))
+        self.register_buffer("confidence", torch.zeros(changes))
+        self.register_buffer("added", torch.zeros(changes))
+        self.register_buffer("right", torch.zeros(changes))
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Calibrated natural parameters, (..., clean)."""
+        return self.slope * logits + self.offset
+
+    def require_sound(self) -> None:
+        """Check numbers that may come from anywhere.
+
+        Raises:
+            ValueError: a slope that is not above zero, or a change that no held-out row can have.
+        """
+        if not (self.slope > 0).all():
+            raise ValueError("a calibrator's slope is not above zero")
+        if not ((self.confidence >= 0) & (self.confidence <= 1)).all():
+            raise ValueError("the confidence of a held-out change is not between 0 and 1")
+        for name, flags in (("added", self.added), ("right", self.right)):
+            if not ((flags == 0) | (flags == 1)).all():
+                raise ValueError(f"a calibrator's {name} holds something else than 0 and 1")
+
+
 class RobustModel(nn.Module):
     """A classifier p(ŷ | x) and a cleaner q(ŷ | x, y).
+
+    q's natural parameters are a sum: what the example says (`input_evidence`), and what labels say
+    (`label_evidence`), which is a constant and a number for each noisy unit that is on.
 
     Args:
         network: from a batch of examples to their potentials.
@@ -74,7 +134,14 @@ class RobustModel(nn.Module):
             in its logits, of what it was and of what they say.
         prediction: schedule of the chains that predict, where the model is too large to sum.
         seed: of those chains.
+
+    Attributes:
+        calibrator: what q's natural parameters go through at the end; at first it changes nothing.
+        usual_input: what examples say on average, before calibration, (clean,): this much of what
+            one says counts as a constant.
     """
+
+    usual_input: Tensor
 
     def __init__(
         self,
@@ -98,6 +165,8 @@ class RobustModel(nn.Module):
         self.students = students
         self.prediction = prediction
         self.seed = seed
+        self.calibrator = Calibrator(crf.clean.size)
+        self.register_buffer("usual_input", torch.zeros(crf.clean.size))
 
     def fields(self, x: Tensor) -> Fields:
         """The fields on both layers for a batch of examples."""
@@ -115,13 +184,41 @@ class RobustModel(nn.Module):
     @torch.no_grad()
     def clean_mean(self, x: Tensor, noisy: Tensor) -> Tensor:
         """E_q[ŷ | x, y], the cleaned label, (batch, clean), for given labels (batch, noisy)."""
-        seen = None if self.teacher is None else self.teacher(x)
-        fields = self.fields(x)
-        logits = posterior_logits(self.crf, fields, noisy, self.auxiliary, self.alpha, seen)
-        logits = logits[:, : self.crf.clean.size]
+        return self.crf.clean.mean(self.clean_logits(x, noisy))
+
+    @torch.no_grad()
+    def clean_logits(self, x: Tensor, noisy: Tensor) -> Tensor:
+        """Natural parameters of q(ŷ | x, y), (batch, clean), for given labels (batch, noisy)."""
+        labels = self.label_evidence()
+        return self.input_evidence(x) + labels.constant + noisy @ labels.weight.T
+
+    @torch.no_grad()
+    def input_evidence(self, x: Tensor) -> Tensor:
+        """What examples say of the clean units in q, in natural parameters, (batch, clean).
+
+        It is the network's a(x) and, where there are any, what teachers and students say, each by
+        its weight, and how much more or less that is than usual.
+        """
+        return self.calibrator.slope * (self.said_of_input(x) - self.usual_input)
+
+    @torch.no_grad()
+    def label_evidence(self) -> LabelEvidence:
+        """What labels say of the clean units in q, and what is said of every row."""
+        known = label_evidence(self.crf, self.auxiliary, self.alpha)
         if self.students is not None:
-            logits = (logits + self.students.logits(x)) / 2
-        return self.crf.clean.mean(logits)
+            known = known.scaled(0.5)
+        constant = self.calibrator(known.constant + self.usual_input)
+        return known.scaled(self.calibrator.slope)._replace(constant=constant)
+
+    @torch.no_grad()
+    def said_of_input(self, x: Tensor) -> Tensor:
+        """What examples say before calibration, the usual part included, (batch, clean)."""
+        share = auxiliary_share(self.alpha)
+        potentials: Potentials = self.network(x)
+        said = (1 - share) * potentials.clean
+        if self.teacher is not None:
+            said = said + share * self.teacher(x)
+        return said if self.students is None else (said + self.students.logits(x)) / 2
 
     @torch.no_grad()
     def start_from_labels(self, noisy_mean: Tensor, *, weights: bool = True) -> None:

@@ -103,6 +103,7 @@ def save_model(stored: StoredModel, folder: Path) -> None:
             settings=stored.settings,
             provenance=stored.provenance,
             feature_names=stored.feature_names,
+            held_out_changes=len(stored.model.calibrator.right),
         )
         vocabulary = {"clean": stored.clean.names, "noisy": stored.noisy.names}
         texts = {

@@ -199,9 +199,9 @@ def test_provenance_that_is_none_is_refused(
     ("name", "content", "message"),
     [
         ("model.json", None, "has no model.json"),
-        ("model.json", b'{"schema": 3', "model.json is damaged: no JSON"),
-        ("model.json", b'{"schema": 4}', "Install a newer latentlabels"),
-        ("model.json", b'{"schema": 3}', "model.json is damaged: alpha: Field required"),
+        ("model.json", b'{"schema": 4', "model.json is damaged: no JSON"),
+        ("model.json", b'{"schema": 5}', "Install a newer latentlabels"),
+        ("model.json", b'{"schema": 4}', "model.json is damaged: alpha: Field required"),
         ("vocabulary.json", b"\xff\n\x1b[2J", "vocabulary.json is damaged: no JSON"),
         ("model.safetensors", b"PK\x03\x04", "damaged: SafetensorError"),
     ],

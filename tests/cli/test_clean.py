@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from tests.cli.arguments import COLUMNS, PROTOCOL, ROWS, SMALL, TRAINING, VALIDATION
+from tests.cli.arguments import COLUMNS, PROTOCOL, ROWS, SMALL, TRAINING, VALIDATION, fails
 
 from latentlabels import RobustClassifier, __version__
 from latentlabels.cli import main
@@ -35,6 +35,7 @@ def test_clean_leaves_a_table_a_model_and_metrics(cleaned_run: Path) -> None:
         "cleaned.parquet",
         "metrics.json",
         "model",
+        "reliability.png",
     ]
     assert sorted(path.name for path in cleaned_run.parent.iterdir()) == ["run", "scenes.parquet"]
     assert not any("pickle" in path.name for path in (cleaned_run / "model").iterdir())
@@ -45,7 +46,7 @@ def test_the_cleaned_table_keeps_ids_order_and_what_was_verified(
 ) -> None:
     cleaned = pa.parquet.read_table(cleaned_run / "cleaned.parquet")
     assert cleaned.column_names == [
-        *("key", "given", "proposed", "added", "removed", "verified", "probabilities")
+        *("key", "given", "proposed", "added", "removed", "verified", "probabilities", "reasons")
     ]
     assert cleaned.schema.field("proposed").type == pa.list_(pa.string())
     assert cleaned.schema.field("probabilities").type == pa.list_(pa.float32())
@@ -53,12 +54,58 @@ def test_the_cleaned_table_keeps_ids_order_and_what_was_verified(
         assert cleaned.column(ours).to_pylist() == scenes.column(theirs).to_pylist()
     for row, labels in zip(cleaned.to_pylist(), scenes.column("labels").to_pylist(), strict=True):
         assert row["added"] == [name for name in row["proposed"] if name not in row["given"]]
+        told = [f"added {name}: " for name in row["added"]]
+        assert [reason.partition(": ")[0] + ": " for reason in row["reasons"]] == told
         if row["verified"]:
             assert row["proposed"] == labels
             assert row["probabilities"] == [float(name in labels) for name in CLEAN]
         else:
             likely = [n for n, p in zip(CLEAN, row["probabilities"], strict=True) if p > 0.5]
             assert row["proposed"] == likely
+
+
+def test_only_changes_that_are_sure_enough_are_made(
+    cleaned_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--precision`: the same model, and the others are left for review."""
+    table, model = cleaned_run.parent / "scenes.parquet", cleaned_run / "model"
+    command = ["apply", str(table), "--model", str(model), "--out", str(tmp_path / "some")]
+    assert main([*command, "--precision", "0.5"]) == 0
+    said = capsys.readouterr().out
+    every = pa.parquet.read_table(cleaned_run / "cleaned.parquet").to_pylist()
+    some = pa.parquet.read_table(tmp_path / "some" / "cleaned.parquet").to_pylist()
+    for whole, part in zip(every, some, strict=True):
+        for side, waiting in (("added", "review_added"), ("removed", "review_removed")):
+            assert sorted(part[side] + part[waiting]) == sorted(whole[side])
+        left = part["review_added"] + part["review_removed"]
+        changed = part["added"] + part["removed"]
+        assert part["status"] == ("review" if left else "accepted" if changed else "kept")
+        assert len(part["reasons"]) == len(left) + len(changed)
+        assert not (part["verified"] and left)
+    open_ = sum(len(row["review_added"] + row["review_removed"]) for row in some)
+    changes = sum(len(row["added"] + row["removed"]) for row in every if not row["verified"])
+    told = " ".join(said.split())
+    assert f"accepted {changes - open_} of {changes} changes; the others" in told
+
+
+def test_a_precision_that_cannot_be_reached_is_told_of(
+    cleaned_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, model = cleaned_run.parent / "scenes.parquet", cleaned_run / "model"
+    command = ["apply", str(table), "--model", str(model), "--out", str(tmp_path / "none")]
+    assert main([*command, "--precision", "0.999", "--quiet"]) == 0
+    rows = pa.parquet.read_table(tmp_path / "none" / "cleaned.parquet").to_pylist()
+    assert all(row["status"] != "accepted" for row in rows if not row["verified"])
+    assert main([*command, "--precision", "0.999", "--overwrite"]) == 0
+    assert "--precision 0.999: no change is accepted" in capsys.readouterr().err
+
+
+def test_a_precision_that_is_no_share_is_refused_before_the_fit(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["clean", str(table), *COLUMNS, *PROTOCOL, "--out", str(tmp_path / "out"), *SMALL]
+    assert "got 95. Did you mean 0.95?" in fails(capsys, [*command, "--precision", "95"])
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_vocabulary_stands_in_the_model_and_in_the_table(cleaned_run: Path) -> None:
@@ -104,6 +151,14 @@ def test_metrics_say_what_happened(cleaned_run: Path, scenes: pa.Table) -> None:
     assert len(metrics["history"]) == 2
     scores = [epoch["validation"] for epoch in metrics["history"]]
     assert scores[metrics["best_epoch"]] == max(scores)
+    assert metrics["calibration"]["rows"] == VALIDATION - TRAINING
+    for part in ("before", "after"):
+        measured = metrics["calibration"][part]
+        assert 0 <= measured["ece"] <= 1
+        assert 0 <= measured["brier"] <= 1
+        assert sum(measured["reliability"]["count"]) == 3 * (VALIDATION - TRAINING)
+    assert metrics["acceptance"] is None
+    assert metrics["changes"]["for_review"] == 0
     assert metrics["changes"]["added"] == sum(map(len, cleaned.column("added").to_pylist()))
     assert metrics["changes"]["removed"] == 0
     assert metrics["changes"]["rows"] == sum(map(bool, cleaned.column("added").to_pylist()))
@@ -270,11 +325,23 @@ def test_fit_leaves_the_same_model_and_no_table(
 ) -> None:
     out = tmp_path / "run"
     assert main(["fit", str(table), *COLUMNS, *PROTOCOL, "--out", str(out), *SMALL]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "model"]
+    left = sorted(path.name for path in out.iterdir())
+    assert left == ["metrics.json", "model", "reliability.png"]
     assert metrics_of(out) == metrics_of(cleaned_run)
     weights = "model/model.safetensors"
     assert (out / weights).read_bytes() == (cleaned_run / weights).read_bytes()
     assert "changed" not in capsys.readouterr().out
+
+
+def test_a_plot_of_an_older_run_does_not_stay(tmp_path: Path, table: Path) -> None:
+    """Where there is nothing to calibrate on, none is left."""
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "reliability.png").write_bytes(b"of another model")
+    fewer = [*COLUMNS, "--verified", "verified", "--out", str(out), *SMALL, "--overwrite"]
+    assert main(["fit", str(table), *fewer, "--validation-fraction", "0"]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "model"]
+    assert metrics_of(out)["calibration"] is None
 
 
 def test_the_summary_says_what_was_done(
@@ -287,7 +354,7 @@ def test_the_summary_says_what_was_done(
     said = capsys.readouterr()
     for fact in ("120 (80 train, 20 validation, 20 test)", "40", "regression", "map", "recovery"):
         assert fact in said.out
-    assert f"cleaned.parquet, model, metrics.json in {out}" in said.out
+    assert f"cleaned.parquet, model, metrics.json, reliability.png in {out}" in said.out
     assert said.err == ""
     assert main(["clean", str(table), *arguments, "--overwrite", "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")

@@ -34,7 +34,7 @@ BAD = {7: "is truncated", 20: "no such file", 40: "is empty"}
 COLUMNS = ("--input", "image", "--noisy", "tag", "--clean", "label")
 SMALL = (
     *("--epochs", "1", "--hidden-layers", "8", "--auxiliary", "regression"),
-    *("--image-size", "32", "--precision", "float32"),
+    *("--image-size", "32", "--backbone-precision", "float32"),
 )
 
 
@@ -349,7 +349,7 @@ def test_everything_is_bad_where_the_folder_is_wrong(
     [
         (["--tune", "none"], "'none' is not one of"),
         (["--on-bad-input", "ignore"], "'ignore' is not one of"),
-        (["--precision", "half"], "'half' is not one of"),
+        (["--backbone-precision", "half"], "'half' is not one of"),
         (["--input-kind", "sound"], "'sound' is not one of"),
         (["--workers", "-1"], "--workers"),
         (["--workers", "100000"], "--workers"),

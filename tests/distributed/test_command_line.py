@@ -7,7 +7,9 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -41,7 +43,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(
-    *arguments: str, before: tuple[str, ...] = (), **environment: str
+    *arguments: str,
+    before: tuple[str, ...] = (),
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.Popen[str]:
     quick = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     return subprocess.Popen(
@@ -121,7 +125,10 @@ def test_tasks_of_slurm_are_joined(table: Path, tmp_path: Path, alone: Path) -> 
     }
     out = tmp_path / "run"
     tasks = [
-        start(*arguments(table, out), SLURM_PROCID=task, SLURM_LOCALID=task, **job)
+        start(
+            *arguments(table, out),
+            environment={**job, "SLURM_PROCID": task, "SLURM_LOCALID": task},
+        )
         for task in ("0", "1")
     ]
     (first, told, errors), (second, silent, others) = (ended(task) for task in tasks)

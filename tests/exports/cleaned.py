@@ -12,6 +12,7 @@ from PIL import Image
 
 from latentlabels.cleaning import CleanedLabels
 from latentlabels.data.columns import InputKind
+from latentlabels.data.labels import LabelSpace, Vocabulary
 from latentlabels.exports.rows import CleanedRows, Examples
 
 ODD = (
@@ -43,13 +44,14 @@ def several(ids: list[Any] | None = None) -> CleanedRows:
     given: list[list[Any]] = [[*proposed[0][1:], "junk"], proposed[1], [], ["🦊"], ["=1+1"]]
     pairs = list(zip(given, proposed, strict=True))
     labels = CleanedLabels(
-        names=ODD,
+        space=LabelSpace(("",), (Vocabulary(ODD, exclusive=False),)),
         given=given,
         proposed=proposed,
         added=[[n for n in new if n not in old] for old, new in pairs],
         removed=[[n for n in old if n not in new and n in ODD] for old, new in pairs],
         verified=np.array([False, True, False, False, False]),
         probabilities=p,
+        changes=[],
     )
     return CleanedRows(pa.table({"key": ids or IDS["texts"]}), labels)
 
@@ -62,13 +64,14 @@ def one(ids: list[Any] | None = None) -> CleanedRows:
     given: list[list[Any]] = [["=1+1"], proposed[1], ["🦊"], ["a,b"], proposed[4]]
     pairs = list(zip(given, proposed, strict=True))
     labels = CleanedLabels(
-        names=ODD,
+        space=LabelSpace(("",), (Vocabulary(ODD, exclusive=True),)),
         given=given,
         proposed=proposed,
         added=[[n for n in new if n not in old] for old, new in pairs],
         removed=[[n for n in old if n not in new] for old, new in pairs],
         verified=np.array([False, True, False, False, False]),
         probabilities=p,
+        changes=[],
     )
     return CleanedRows(pa.table({"key": ids or IDS["numbers"]}), labels)
 

@@ -17,13 +17,15 @@ import latentlabels
 from latentlabels import processes, provenance
 from latentlabels.cli import fitting
 from latentlabels.cli.compare import compare
-from latentlabels.cli.console import Voice, facts_of
+from latentlabels.cli.console import Voice, accepted, facts_of
+from latentlabels.cli.explain import ExplainOptions, explain
 from latentlabels.cli.exporting import export, import_decisions
 from latentlabels.cli.options import (
     DEFAULTS,
     ApplyColumns,
     BackboneOptions,
     CellOptions,
+    CleanedOutput,
     FitColumns,
     InputOptions,
     ModelOptions,
@@ -56,6 +58,8 @@ from latentlabels.data.table import (
 )
 from latentlabels.errors import rows_from
 from latentlabels.estimator import RobustClassifier
+from latentlabels.evaluation.acceptance import require_share
+from latentlabels.report.reliability import save_reliability
 from latentlabels.results import (
     cleaned_table,
     predicted_table,
@@ -66,6 +70,7 @@ from latentlabels.results import (
 from latentlabels.training.launching import Machines, launch
 
 MODEL, METRICS, SKIPPED = "model", "metrics.json", "skipped.csv"
+RELIABILITY = "reliability.png"
 
 app = typer.Typer(
     add_completion=False,
@@ -112,26 +117,14 @@ def clean(
     cells: CellOptions,
     reading: InputOptions,
     backbone: BackboneOptions,
-    output: TableOutput,
+    output: CleanedOutput,
     model: ModelOptions,
     training: TrainingOptions,
     run: RunOptions,
 ) -> None:
     """Fit a model and clean all rows' labels: leaves cleaned.parquet, model/ and metrics.json."""
     origin = provenance.of_command(context.obj)
-    _fit(
-        table,
-        columns,
-        cells,
-        reading,
-        backbone,
-        output,
-        model,
-        training,
-        run,
-        output.format,
-        origin,
-    )
+    _fit(table, columns, cells, reading, backbone, output, model, training, run, origin)
 
 
 @app.command(
@@ -153,7 +146,7 @@ def fit(
 ) -> None:
     """Fit a model: leaves model/ and metrics.json."""
     origin = provenance.of_command(context.obj)
-    _fit(table, columns, cells, reading, backbone, output, model, training, run, None, origin)
+    _fit(table, columns, cells, reading, backbone, output, model, training, run, origin)
 
 
 @app.command(epilog="Example: latentlabels apply new.parquet --model run/model --out new")
@@ -163,7 +156,7 @@ def apply(
     model: ModelFolder,
     columns: ApplyColumns,
     reading: InputOptions,
-    output: TableOutput,
+    output: CleanedOutput,
     sharing: SharingOptions,
     run: RerunOptions,
 ) -> None:
@@ -181,6 +174,7 @@ def apply(
             content = open_table(table)
             roles = roles_for_applying(content, estimator, columns)
             parts = TableParts.of(content, roles, estimator, image_folder(table, reading.folder))
+            acceptance = fitting.acceptance_of(estimator, output.wanted, voice)
             tally = Tally()
             with (
                 voice.working(f"cleaning {content.num_rows:,} rows"),
@@ -189,7 +183,7 @@ def apply(
                 for first, part in parts:
                     with rows_from(first):
                         rows = parts.read(first, part)
-                        cleaned = fitting.clean(estimator, rows, tally)
+                        cleaned = fitting.clean(estimator, rows, tally, output.wanted)
                     write(cleaned_table(rows.ids, cleaned))
             answers.own["tally"] = asdict(tally)
         if processes.rank() > 0:
@@ -204,6 +198,7 @@ def apply(
             ("rows", f"{tally.rows:,}"),
             ("verified", f"{tally.verified:,}"),
             ("changed", f"{tally.changed:,} rows"),
+            *accepted(tally, acceptance),
             ("written", f"{', '.join(written)} in {output.out}"),
         ]
     )
@@ -257,6 +252,26 @@ def predict(
     voice.summary([("rows", f"{total:,}"), ("written", f"{', '.join(written)} in {output.out}")])
 
 
+@app.command(
+    "explain", epilog="Example: latentlabels explain run/model films.parquet --row 12 --label drama"
+)
+@grouped
+def explain_row(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A fitted model's folder.")],
+    table: Table,
+    columns: ApplyColumns,
+    reading: InputOptions,
+    options: ExplainOptions,
+    run: RerunOptions,
+) -> None:
+    """Say why a row has a label or has it not: an exact split of its log-odds.
+
+    Columns are those of fitting, where they are not named.
+    """
+    estimator = _load(model, run, reading, Voice(run))
+    explain(estimator, table, columns, reading, options, run)
+
+
 @app.command(epilog="Example: latentlabels demo --out demo")
 @grouped
 def demo(
@@ -300,18 +315,24 @@ def _fit(
     model: ModelOptions,
     training: TrainingOptions,
     run: RunOptions,
-    kind: Format | None,
     origin: dict[str, Any],
 ) -> None:
-    """Fit, clean, and write what is wanted: a table of that kind, or none.
+    """Fit, clean, and write what is wanted: with a table of cleaned labels, or without.
 
     All processes fit; the first cleans and writes.
     """
     launch(Machines(training.devices, training.nodes, training.strategy))
     voice = Voice(run)
+    kind, wanted = None, None
+    if isinstance(output, CleanedOutput):
+        kind, wanted = output.format, output.wanted
+    if wanted is not None:
+        require_share(wanted)
     table_name = [] if kind is None else [f"cleaned.{kind}"]
     written = [*table_name, MODEL, METRICS, *_skipped(reading)]
-    with staged_together(output.out, written, None, overwrite=output.overwrite) as folder:
+    with staged_together(
+        output.out, [*written, RELIABILITY], None, overwrite=output.overwrite
+    ) as folder:
         with agreed():
             estimator = fitting.estimator_of(
                 model, backbone, reading, training, run.seed, progress=voice.progress
@@ -325,6 +346,7 @@ def _fit(
             rows = fitting.fit(estimator, rows, roles, model, voice)
         if processes.rank() > 0:
             return
+        acceptance = fitting.acceptance_of(estimator, wanted, voice)
         tally, recovered = Tally(), []
         with ExitStack() as stack:
             stack.enter_context(voice.working(f"cleaning {len(rows):,} rows"))
@@ -332,18 +354,23 @@ def _fit(
             for start in range(0, len(rows), PART_ROWS):
                 part = rows.between(start, min(start + PART_ROWS, len(rows)))
                 with rows_from(start):
-                    cleaned = fitting.clean(estimator, part, tally)
+                    cleaned = fitting.clean(estimator, part, tally, wanted)
                 recovered.append(cleaned.probabilities[fitting.recoverable(part)])
                 if write:
                     write(cleaned_table(part.ids, cleaned))
         fitting.warn_of_unknown(tally, voice)
-        metrics = fitting.metrics_of(estimator, rows, tally, np.concatenate(recovered), run.seed)
+        metrics = fitting.metrics_of(
+            estimator, rows, tally, acceptance, np.concatenate(recovered), run.seed
+        )
         _write_skipped(folder, reading, table, roles, rows.bad, voice)
         write_model(estimator, folder / MODEL, origin)
         write_json(folder / METRICS, metrics)
+        if estimator.calibration_ is not None:
+            save_reliability(folder / RELIABILITY, estimator.calibration_)
+            written.append(RELIABILITY)
     if kind is None:
         metrics["changes"] = None
-    voice.summary(facts_of(metrics, output.out, written))
+    voice.summary([*facts_of(metrics, output.out, written), *accepted(tally, acceptance)])
 
 
 def _load(folder: Path, run: RerunOptions, reading: InputOptions, voice: Voice) -> RobustClassifier:

@@ -16,7 +16,9 @@ from rich.text import Text
 from latentlabels import processes
 from latentlabels.cli import one_line
 from latentlabels.cli.options import VoiceOptions
+from latentlabels.cli.tally import Tally
 from latentlabels.errors import shown
+from latentlabels.evaluation.acceptance import Acceptance
 
 NAMES_SHOWN = 5
 
@@ -92,6 +94,8 @@ def facts_of(metrics: dict[str, Any], out: Path, written: Sequence[str]) -> list
             ("changed", f"{changes['rows']:,} rows"),
             ("labels", f"{changes['added']:,} added, {changes['removed']:,} removed"),
         ]
+    if metrics["calibration"] is not None:
+        facts.append(("calibration", _calibration(metrics["calibration"])))
     facts.append(("auxiliary", _auxiliary(metrics["auxiliary"])))
     for part, of in (
         ("validation", "p(ŷ | x)"),
@@ -104,6 +108,28 @@ def facts_of(metrics: dict[str, Any], out: Path, written: Sequence[str]) -> list
             facts.append((part, "none: too few verified rows to hold some out; the last epoch"))
     facts.append(("written", f"{', '.join(written)} in {out}"))
     return facts
+
+
+def accepted(tally: Tally, acceptance: Acceptance | None) -> list[tuple[str, str]]:
+    """How many changes are made, where a precision was asked for, and how many of them are right.
+
+    Changes of verified rows, which are made as they were verified, are not counted.
+    """
+    if acceptance is None:
+        return []
+    made = tally.changes - tally.for_review
+    return [
+        ("accepted", f"{made:,} of {tally.changes:,} changes; the others are left for review"),
+        ("precision", acceptance.told()),
+    ]
+
+
+def _calibration(measured: dict[str, Any]) -> str:
+    before, after = measured["before"], measured["after"]
+    return (
+        f"ECE {before['ece']:.3f} → {after['ece']:.3f}, Brier {before['brier']:.3f} → "
+        f"{after['brier']:.3f}, on {measured['rows']:,} held-out rows by cross-validation"
+    )
 
 
 def _auxiliary(choice: dict[str, Any]) -> str:

@@ -38,6 +38,7 @@ from latentlabels.cli.tally import Tally
 from latentlabels.data.labels import Name
 from latentlabels.errors import LabelError, LatentLabelsError, TrainingWarning, shown
 from latentlabels.estimator import RobustClassifier
+from latentlabels.evaluation.acceptance import Acceptance
 from latentlabels.evaluation.metrics import score_name
 from latentlabels.fitting import ASSUMED_NOISE
 from latentlabels.parameters import PAPER
@@ -118,7 +119,11 @@ def fit(
     validation = None
     held_out = rows.labelled_in("validation")
     if held_out.any():
-        validation = (rows.examples(held_out), rows.clean.take(held_out))
+        validation = (
+            rows.examples(held_out),
+            rows.clean.take(held_out),
+            rows.noisy_of(held_out),
+        )
     with voice.passing_on(TrainingWarning):
         estimator.fit(
             rows.examples(training),
@@ -147,14 +152,23 @@ def in_one_spelling(estimator: RobustClassifier, rows: Rows, voice: Voice) -> Ro
     return rows
 
 
-def clean(estimator: RobustClassifier, rows: Rows, tally: Tally) -> CleanedLabels:
-    """Clean rows, and count them; verified ones keep what was verified."""
+def clean(
+    estimator: RobustClassifier, rows: Rows, tally: Tally, precision: float | None = None
+) -> CleanedLabels:
+    """Clean rows, and count them; verified ones keep what was verified.
+
+    Args:
+        estimator: fitted.
+        rows: some rows.
+        tally: of all rows.
+        precision: share of the changes that are made that is to be right.
+    """
     if estimator.normalise_labels:
         rows = respelt(rows, estimator.known_spelling())
     space = estimator.noisy_space_
     names = {name for vocabulary in space.vocabularies for name in vocabulary.names}
     noisy = rows.noisy_of(columns=space.columns)
-    cleaned = estimator.clean(rows.x, noisy, rows.known_clean())
+    cleaned = estimator.clean(rows.x, noisy, rows.known_clean(), precision=precision)
     given = chain.from_iterable(column.counts() for column in rows.noisy.values())
     tally.add(cleaned, (name for name in given if name not in names))
     return cleaned
@@ -169,10 +183,23 @@ def warn_of_unknown(tally: Tally, voice: Voice) -> None:
         )
 
 
+def acceptance_of(
+    estimator: RobustClassifier, precision: float | None, voice: Voice
+) -> Acceptance | None:
+    """Which changes are made where a precision is asked for; with a warning where none are."""
+    if precision is None:
+        return None
+    acceptance = estimator.acceptance(precision)
+    if not acceptance.overall.accepted:
+        voice.warn(f"--precision {precision:g}: {acceptance.told()}.")
+    return acceptance
+
+
 def metrics_of(
     estimator: RobustClassifier,
     rows: Rows,
     tally: Tally,
+    acceptance: Acceptance | None,
     probabilities: NDArray[np.float32],
     seed: int,
 ) -> dict[str, Any]:
@@ -182,10 +209,12 @@ def metrics_of(
         estimator: fitted.
         rows: all rows of the table, with what was read of their examples.
         tally: of their cleaned labels.
+        acceptance: which changes were made, where a precision was asked for.
         probabilities: of the rows that `recoverable` chooses, (some, clean).
         seed: of everything random.
     """
     history, choice, space = estimator.history_, estimator.auxiliary_choice_, estimator.clean_space_
+    calibration = estimator.calibration_
     test = rows.labelled_in("test") & rows.usable()
     predicted = np.empty((0, 0))
     if test.any():
@@ -218,7 +247,20 @@ def metrics_of(
         "history": [
             {name: number(value) for name, value in epoch.items()} for epoch in history.epochs
         ],
-        "changes": {"rows": tally.changed, "added": tally.added, "removed": tally.removed},
+        "changes": {
+            "rows": tally.changed,
+            "added": tally.added,
+            "removed": tally.removed,
+            "for_review": tally.for_review,
+        },
+        "calibration": None
+        if calibration is None
+        else {
+            "rows": calibration.rows,
+            "before": calibration.before.as_json(),
+            "after": calibration.after.as_json(),
+        },
+        "acceptance": None if acceptance is None else acceptance.as_json(),
         "validation": None
         if history.validation is None
         else {score_name(space.units): number(history.validation)},

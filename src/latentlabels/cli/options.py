@@ -213,7 +213,7 @@ class InputOptions:
 
 @dataclass(frozen=True)
 class BackboneOptions:
-    """Arguments of `RobustClassifier` on backbones, of the same names."""
+    """Arguments of `RobustClassifier` on backbones, of the same names but for `precision`."""
 
     backbone: Annotated[
         str | None,
@@ -256,7 +256,11 @@ class BackboneOptions:
     ] = DEFAULTS["augment"]
     precision: Annotated[
         Precision,
-        _option("Backbone", "--precision", help="Of a tuned backbone; auto takes the faster."),
+        _option(
+            "Backbone",
+            "--backbone-precision",
+            help="Of a tuned backbone's products; auto takes the faster.",
+        ),
     ] = Precision.AUTO
     encoder_learning_rate: Annotated[
         float,
@@ -502,6 +506,22 @@ class TableOutput(OutputOptions):
             "begins like a formula.",
         ),
     ] = Format.PARQUET
+
+
+@dataclass(frozen=True)
+class CleanedOutput(TableOutput):
+    """Where cleaned labels go, and which of their changes are made."""
+
+    wanted: Annotated[
+        float | None,
+        _option(
+            "Output",
+            "--precision",
+            metavar="SHARE",
+            help="Make only changes of which such a share is right, as 0.95, judged by held-out "
+            "verified rows; mark the others for review.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

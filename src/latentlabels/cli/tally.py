@@ -20,6 +20,8 @@ class Tally:
         changed: rows where a name was added or removed.
         added: names that were.
         removed: names that were.
+        changes: changes of rows that are not verified, label by label, made or not.
+        for_review: of these, changes that were not made.
         unknown: noisy names that the model does not know, in the order they came.
     """
 
@@ -28,6 +30,8 @@ class Tally:
     changed: int = 0
     added: int = 0
     removed: int = 0
+    changes: int = 0
+    for_review: int = 0
     unknown: list[Any] = field(default_factory=list)
 
     def add(self, cleaned: CleanedLabels, unknown: Iterable[Name]) -> None:
@@ -37,6 +41,8 @@ class Tally:
         self.changed += int(cleaned.changed.sum())
         self.added += sum(map(len, cleaned.added))
         self.removed += sum(map(len, cleaned.removed))
+        self.changes += sum(not cleaned.verified[change.row] for change in cleaned.changes)
+        self.for_review += len(cleaned.for_review)
         self.unknown = list(dict.fromkeys([*self.unknown, *unknown]))
 
     @classmethod

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -184,6 +184,21 @@ def _chosen(states: csr_array, kept: NDArray[np.bool_]) -> csr_array:
 
 
 @dataclass(frozen=True)
+class Span:
+    """The units of one column of labels.
+
+    Attributes:
+        start: the first.
+        stop: the one behind the last.
+        exclusive: whether a row has exactly one of them.
+    """
+
+    start: int
+    stop: int
+    exclusive: bool
+
+
+@dataclass(frozen=True)
 class LabelSpace:
     """All label columns of one side, noisy or clean, as one layer of units.
 
@@ -204,6 +219,17 @@ class LabelSpace:
             f"{column}={name}"
             for column, vocabulary in zip(self.columns, self.vocabularies, strict=True)
             for name in vocabulary.names
+        )
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Which units each column has."""
+        stops = list(accumulate(len(vocabulary.names) for vocabulary in self.vocabularies))
+        return tuple(
+            Span(start, stop, vocabulary.exclusive)
+            for start, stop, vocabulary in zip(
+                [0, *stops[:-1]], stops, self.vocabularies, strict=True
+            )
         )
 
     @property

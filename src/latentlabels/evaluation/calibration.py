@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -56,6 +60,60 @@ def brier_score(
     truth, said = _comparable(units, clean, probabilities)
     squared = (said - truth).square()
     return float((squared.sum(1) if isinstance(units, Categorical) else squared).mean())
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Of what is said to be so likely, how much is so: a point for each bin that is not empty.
+
+    Attributes:
+        said: mean probability.
+        found: share that is so.
+        count: of how many.
+    """
+
+    said: tuple[float, ...]
+    found: tuple[float, ...]
+    count: tuple[int, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as values that JSON keeps."""
+        return {name: list(values) for name, values in vars(self).items()}
+
+
+def reliability(
+    units: Units, clean: NDArray[np.floating], probabilities: NDArray[np.floating]
+) -> Reliability:
+    """The points of a reliability plot, in the bins of `calibration_error`.
+
+    Of bits every one of every row counts, of classes the likeliest; of a joint label all its parts.
+    Arguments as for `calibration_error`.
+    """
+    said, so = (
+        np.concatenate(parts) for parts in zip(*_said(units, clean, probabilities), strict=True)
+    )
+    bins = np.minimum((said * BINS).astype(int), BINS - 1)
+    count = np.bincount(bins, minlength=BINS)
+    some = count > 0
+    means = (np.bincount(bins, of, BINS)[some] / count[some] for of in (said, so))
+    return Reliability(*(tuple(of.tolist()) for of in (*means, count[some])))
+
+
+def _said(
+    units: Units, clean: NDArray[np.floating], probabilities: NDArray[np.floating]
+) -> Iterator[tuple[NDArray[np.floating], NDArray[np.floating]]]:
+    """Probabilities, and 1 where what they speak of is so, for each part of a joint label."""
+    if isinstance(units, Joint):
+        parts = zip(units.split(torch.tensor(clean)), _parts(units, probabilities), strict=True)
+        for (unit, own), p in parts:
+            yield from _said(unit, own.numpy(), p)
+        return
+    truth, said = (part.numpy() for part in _comparable(units, clean, probabilities))
+    if isinstance(units, Categorical):
+        likeliest = said.argmax(1)
+        yield said.max(1), (truth.argmax(1) == likeliest).astype(float)
+    else:
+        yield said.ravel(), truth.ravel()
 
 
 def _comparable(

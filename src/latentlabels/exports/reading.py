@@ -15,7 +15,7 @@ from latentlabels.cleaning import CleanedLabels
 from latentlabels.data.cells import CellForm, Kind, read_labels
 from latentlabels.data.columns import InputKind, column_of, flags, input_kind
 from latentlabels.data.folders import read_json_object
-from latentlabels.data.labels import Name
+from latentlabels.data.labels import LabelSpace, Name, Vocabulary
 from latentlabels.data.table import FORMATS, read_table
 from latentlabels.errors import LabelError, TableError, shown
 from latentlabels.exports.rows import CleanedRows, Examples
@@ -60,13 +60,14 @@ def read_cleaned(path: Path, model: Path | None = None) -> CleanedRows:
                     "not among the labels that have probabilities. Name the table's own --model."
                 )
     labels = CleanedLabels(
-        names=tuple(names),
+        space=LabelSpace(("",), (Vocabulary(tuple(names), exclusive=False),)),
         given=given,
         proposed=proposed,
         added=added,
         removed=removed,
         verified=flags(table, "verified"),
         probabilities=probabilities,
+        changes=[],
     )
     return CleanedRows(table.select([0]), labels)
 

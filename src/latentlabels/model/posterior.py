@@ -11,6 +11,7 @@ Source: Vahdat (2017), eqs. 10 and 11.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -105,7 +106,7 @@ def posterior_logits(
 
     Source: Vahdat (2017), eq. 10.
     """
-    share = 1.0 if math.isinf(alpha) else alpha / (1.0 + alpha)
+    share = auxiliary_share(alpha)
     own = crf.latent_logits(fields, noisy)
     known = auxiliary.latent_logits(noisy)
     covered = known.shape[-1]
@@ -113,6 +114,58 @@ def posterior_logits(
         known = known + nn.functional.pad(seen, (0, covered - seen.shape[-1]))
     pulled = torch.lerp(own[..., :covered], known, share)
     return torch.cat([pulled, own[..., covered:]], -1)
+
+
+class LabelEvidence(NamedTuple):
+    """What labels say of the clean units, `constant + weight y` in natural parameters.
+
+    Attributes:
+        constant: what is said of every row, (clean,).
+        weight: what each noisy unit that is on adds, (clean, noisy).
+        auxiliary_constant: the auxiliary's part of `constant`.
+        auxiliary_weight: the auxiliary's part of `weight`.
+    """
+
+    constant: Tensor
+    weight: Tensor
+    auxiliary_constant: Tensor
+    auxiliary_weight: Tensor
+
+    def scaled(self, by: float | Tensor) -> LabelEvidence:
+        """The same with all natural parameters times a number, or one for each clean unit."""
+        column = by[:, None] if isinstance(by, Tensor) else by
+        return LabelEvidence(
+            by * self.constant,
+            column * self.weight,
+            by * self.auxiliary_constant,
+            column * self.auxiliary_weight,
+        )
+
+
+def label_evidence(crf: PairwiseCRF, auxiliary: Auxiliary, alpha: float) -> LabelEvidence:
+    """The part of q(ŷ | y, x)'s natural parameters that no example has a part in.
+
+    What remains of `posterior_logits` is the example's: a(x) / (1 + α) + `seen` α / (1 + α).
+
+    Args:
+        crf: the model.
+        auxiliary: what is known of noisy → clean.
+        alpha: the auxiliary's weight.
+    """
+    share, clean = auxiliary_share(alpha), crf.clean.size
+    known_bias = share * auxiliary.bias[:clean]
+    known_weight = share * auxiliary.weight[:clean]
+    return LabelEvidence(
+        (1 - share) * crf.clean_bias + known_bias,
+        (1 - share) * crf.clean_noisy + known_weight,
+        known_bias,
+        known_weight,
+    )
+
+
+def auxiliary_share(alpha: float) -> float:
+    """α / (1 + α), what the auxiliary has of q's natural parameters."""
+    return 1.0 if math.isinf(alpha) else alpha / (1.0 + alpha)
 
 
 def clean_posterior(

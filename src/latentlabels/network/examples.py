@@ -169,6 +169,11 @@ def split(count: int, size: int) -> list[NDArray[np.int64]]:
     ]
 
 
+def spread(count: int, most: int) -> NDArray[np.intp]:
+    """Row numbers below `count`, in order: all, or so many of them from everywhere."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.intp))
+
+
 @dataclass(frozen=True)
 class _Batches(Dataset[Batch]):
     examples: Examples
