@@ -21,6 +21,9 @@ from latentlabels.errors import TableError
 from latentlabels.estimator import RobustClassifier
 from latentlabels.store import DESCRIPTION
 
+MODEL, METRICS, SKIPPED = "model", "metrics.json", "skipped.csv"
+DECISIONS = "decisions.sqlite"
+ROW_COLUMN = "row"
 VOCABULARY_KEY = "latentlabels.clean"
 RESULT_COLUMNS = frozenset(
     ["given", "proposed", "added", "removed", "verified", "predicted", "probabilities", "reason"]

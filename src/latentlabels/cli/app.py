@@ -34,6 +34,7 @@ from latentlabels.cli.options import (
     grouped,
 )
 from latentlabels.cli.reproduce import reproduce
+from latentlabels.cli.review import review
 from latentlabels.cli.roles import roles_for_applying, roles_for_fitting, roles_for_predicting
 from latentlabels.cli.rows import (
     duplicates_told,
@@ -45,6 +46,9 @@ from latentlabels.cli.rows import (
 from latentlabels.data.table import Format, read_table, write_table_atomically
 from latentlabels.estimator import RobustClassifier
 from latentlabels.results import (
+    METRICS,
+    MODEL,
+    SKIPPED,
     cleaned_table,
     predicted_table,
     skipped_table,
@@ -52,8 +56,6 @@ from latentlabels.results import (
     write_json,
     write_model,
 )
-
-MODEL, METRICS, SKIPPED = "model", "metrics.json", "skipped.csv"
 
 app = typer.Typer(
     add_completion=False,
@@ -228,6 +230,7 @@ app.command(
     epilog="Example: latentlabels reproduce table2 --data cifar-10-batches-bin --scale small "
     "--out table2"
 )(reproduce)
+app.command(epilog="Example: latentlabels review run")(review)
 
 
 def _fit(

@@ -22,8 +22,7 @@ from latentlabels.data.labels import Name
 from latentlabels.data.spelling import Spelling, told_of_spellings
 from latentlabels.errors import LabelError, TableError, shortened, shown
 from latentlabels.inputs import Usable
-
-ROW_COLUMN = "row"
+from latentlabels.results import ROW_COLUMN
 
 Mask = NDArray[np.bool_]
 Column = MultiLabel | MultiClass
