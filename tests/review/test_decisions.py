@@ -217,6 +217,7 @@ def test_another_database_is_refused(tmp_path):
         "UPDATE subject SET about = '{}'",
         "UPDATE subject SET about = 'cat'",
         "UPDATE subject SET about = json_set(about, '$.rows', 2)",
+        "UPDATE subject SET about = json_set(about, '$.exclusive', json('true'))",
         "DROP TABLE history",
         "INSERT INTO history VALUES (9, 1, 'k', 'edit', 'cat', NULL, 't', NULL)",
         "INSERT INTO history VALUES (9, 1, 'k', 'edit', '3', NULL, 't', NULL)",
@@ -237,12 +238,13 @@ def ids(*names: str) -> pa.Table:
 
 
 def test_in_the_reviewed_table_rows_are_known_by_number(path):
-    found = decided_rows(path, pa.table({"row": range(5)}), SUBJECT.sha256, named=False)
+    subject, found = decided_rows(path, pa.table({"row": range(5)}), SUBJECT.sha256, named=False)
+    assert subject == SUBJECT
     assert found == {0: ["cat"], 3: []}
 
 
 def test_in_another_table_rows_are_known_by_name(path):
-    found = decided_rows(path, ids("k9", "k3", "k0", "k9"), "1" * 64, named=True)
+    _, found = decided_rows(path, ids("k9", "k3", "k0", "k9"), "1" * 64, named=True)
     assert found == {2: ["cat"], 1: []}
 
 

@@ -17,6 +17,7 @@ from latentlabels import provenance
 from latentlabels.cli import fitting
 from latentlabels.cli.compare import compare
 from latentlabels.cli.console import Voice, facts_of
+from latentlabels.cli.decided import model_to_start_from, with_decisions
 from latentlabels.cli.options import (
     DEFAULTS,
     ApplyColumns,
@@ -29,12 +30,13 @@ from latentlabels.cli.options import (
     OutputOptions,
     PredictColumns,
     RerunOptions,
+    ReviewOptions,
     RunOptions,
     TableOutput,
     grouped,
 )
 from latentlabels.cli.reproduce import reproduce
-from latentlabels.cli.review import review
+from latentlabels.cli.review import review as review_page
 from latentlabels.cli.roles import roles_for_applying, roles_for_fitting, roles_for_predicting
 from latentlabels.cli.rows import (
     duplicates_told,
@@ -104,11 +106,14 @@ def clean(
     backbone: BackboneOptions,
     output: TableOutput,
     model: ModelOptions,
+    review: ReviewOptions,
     run: RunOptions,
 ) -> None:
     """Fit a model and clean all rows' labels: leaves cleaned.parquet, model/ and metrics.json."""
     origin = provenance.of_command(context.obj)
-    _fit(table, columns, cells, reading, backbone, output, model, run, output.format, origin)
+    _fit(
+        table, columns, cells, reading, backbone, output, model, review, run, output.format, origin
+    )
 
 
 @app.command(
@@ -125,11 +130,12 @@ def fit(
     backbone: BackboneOptions,
     output: OutputOptions,
     model: ModelOptions,
+    review: ReviewOptions,
     run: RunOptions,
 ) -> None:
     """Fit a model: leaves model/ and metrics.json."""
     origin = provenance.of_command(context.obj)
-    _fit(table, columns, cells, reading, backbone, output, model, run, None, origin)
+    _fit(table, columns, cells, reading, backbone, output, model, review, run, None, origin)
 
 
 @app.command(epilog="Example: latentlabels apply new.parquet --model run/model --out new")
@@ -230,7 +236,7 @@ app.command(
     epilog="Example: latentlabels reproduce table2 --data cifar-10-batches-bin --scale small "
     "--out table2"
 )(reproduce)
-app.command(epilog="Example: latentlabels review run")(review)
+app.command("review", epilog="Example: latentlabels review run")(review_page)
 
 
 def _fit(
@@ -241,6 +247,7 @@ def _fit(
     backbone: BackboneOptions,
     output: OutputOptions,
     model: ModelOptions,
+    review: ReviewOptions,
     run: RunOptions,
     kind: Format | None,
     origin: dict[str, Any],
@@ -258,8 +265,10 @@ def _fit(
             roles = roles_for_fitting(table, columns, cells)
             rows = read_rows(table, roles, image_folder(path, reading.folder))
             origin = {**origin, **provenance.of_table(path, len(rows)), **roles.provenance()}
+            rows = with_decisions(rows, roles, review, origin["sha256"])
         _warn_of_duplicates(rows.ids, voice)
-        rows = fitting.fit(estimator, rows, roles, model, voice)
+        start = model_to_start_from(review, backbone, voice)
+        rows = fitting.fit(estimator, rows, roles, model, voice, start)
         cleaned = fitting.clean(estimator, rows, voice)
         metrics = fitting.metrics_of(estimator, rows, cleaned, run.seed)
         _write_skipped(folder, reading, rows.ids, cleaned.skipped, voice)

@@ -259,15 +259,23 @@ def read_decisions(path: Path) -> tuple[Subject, list[Decision]]:
             subject = _subject(file, path)
             found = file.execute(f"{STANDING} GROUP BY row ORDER BY row")
             decisions = [_decision(values) for values in found]
-            if decisions and decisions[-1].row >= subject.rows:
-                raise ValueError(f"row {decisions[-1].row} of {subject.rows}")  # noqa: TRY301
-            return subject, decisions
         except (sqlite3.Error, ValueError, TypeError) as error:
             raise DecisionsError(f"{path} is a damaged decisions file: {error}.") from error
+    for decision in decisions:
+        labels = decision.labels
+        none = decision.row >= subject.rows
+        if none or (subject.exclusive and labels is not None and len(labels) != 1):
+            raise DecisionsError(
+                f"{path} is a damaged decisions file: row {decision.row} of {subject.rows} is "
+                f"{shown(list(labels or ()))}."
+            )
+    return subject, decisions
 
 
-def decided_rows(path: Path, ids: pa.Table, sha256: str, *, named: bool) -> dict[int, list[str]]:
-    """The clean labels that were decided, by row of a table.
+def decided_rows(
+    path: Path, ids: pa.Table, sha256: str, *, named: bool
+) -> tuple[Subject, dict[int, list[str]]]:
+    """What was decided of a table: the clean labels by row.
 
     In the very table that was reviewed a row is known by its number; in any other by what names it.
 
@@ -296,7 +304,7 @@ def decided_rows(path: Path, ids: pa.Table, sha256: str, *, named: bool) -> dict
         )
     else:
         rows = _rows_by_name(path, ids, decided)
-    return {row: list(d.labels or ()) for row, d in zip(rows, decided, strict=True)}
+    return subject, {row: list(d.labels or ()) for row, d in zip(rows, decided, strict=True)}
 
 
 def row_names(ids: pa.Table) -> list[str]:
