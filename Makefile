@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs examples clean
+.PHONY: help demo test browser lint docs examples clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,9 @@ demo: $(READY) ## clean the labels of the embedded data, report in demo/
 
 test: $(READY) ## run the tests; PYTEST_ARGS="tests/model -x" picks some
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_ARGS)
+
+browser: $(READY) ## run the tests that drive a Chromium, which has to be there
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/review
 
 lint: $(READY) ## format, lint, types, layers
 	$(BIN)/ruff format --check .

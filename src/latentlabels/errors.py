@@ -39,6 +39,10 @@ class BackboneError(LatentLabelsError):
     """A backbone cannot be had: unknown, not at hand, or its weights do not fit."""
 
 
+class DecisionsError(LatentLabelsError):
+    """A file of decisions cannot be used, or does not fit the table."""
+
+
 class MissingPackageError(LatentLabelsError):
     """An optional package that something needs is not installed."""
 

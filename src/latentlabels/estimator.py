@@ -48,6 +48,7 @@ from latentlabels.reasons import Evidence
 from latentlabels.store import StoredModel, as_json, load_model, save_model
 from latentlabels.training.launching import Machines, launch
 from latentlabels.training.settings import TrainingSettings
+from latentlabels.warm_start import WarmStart
 
 HIDDEN_LAYERS: Final = (512, 512)
 # From and to: an auxiliary with teachers is worth more, and keeps its weight.
@@ -297,6 +298,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         verified: ArrayLike | None = None,
         validation: tuple[Any, Any] | tuple[Any, Any, Any] | None = None,
+        warm_start: RobustClassifier | None = None,
     ) -> Self:
         """Learn from noisy and verified rows.
 
@@ -310,10 +312,13 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             validation: (X, clean) of other rows, for early stopping and the choice of epoch; or
                 (X, clean, y), with their noisy labels, and then also for calibration. Without,
                 the verified rows that are held out serve for both.
+            warm_start: a fitted classifier of the same labels and shape, whose weights to start
+                from; α then starts where it ends.
 
         Raises:
             LabelError: labels that cannot be read, no verified rows where they are needed, or a
-                label outside the vocabulary.
+                label outside the vocabulary, or unknown to the model to start from.
+            LatentLabelsError: a model to start from that has another shape.
             ValueError: examples that are no finite numbers, or rows that do not match.
         """
         launch(self.machines())
@@ -359,6 +364,9 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             normalise=self.normalise_labels,
             min_count=self.min_count,
         )
+        warm = None if warm_start is None else warm_start._as_start()
+        if warm is not None:
+            warm.require_labels(prepared.noisy, prepared.clean)
         fitted = fit_model(
             prepared.rows,
             prepared.validation,
@@ -366,10 +374,13 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             prepared.clean.units,
             self.model_settings(),
             self.training_settings(
-                seed, is_taught(prepared.rows, prepared.validation, self.model_settings())
+                seed,
+                is_taught(prepared.rows, prepared.validation, self.model_settings()),
+                warm=warm is not None,
             ),
             encoder=self.encoder_,
             backbone=self.backbone if isinstance(self.backbone, nn.Module) else None,
+            warm=warm,
             progress=self.verbose,
         )
         self.noisy_space_, self.clean_space_ = prepared.noisy, prepared.clean
@@ -739,11 +750,26 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return HIDDEN_LAYERS if self._tuned() == "head" else ()
         return tuple(int(width) for width in self.hidden_layers)
 
-    def training_settings(self, seed: int, taught: bool = False) -> TrainingSettings:
-        """The arguments that say how it is trained; `taught`: whether it has teachers."""
+    def _as_start(self) -> WarmStart:
+        """The fitted model, for another fit to start from."""
+        check_is_fitted(self, "model_")
+        return WarmStart(self.model_, self._architecture, self.noisy_space_, self.clean_space_)
+
+    def training_settings(
+        self, seed: int, taught: bool = False, warm: bool = False
+    ) -> TrainingSettings:
+        """The arguments that say how it is trained.
+
+        Args:
+            seed: of everything random.
+            taught: whether it has teachers.
+            warm: whether it starts from a fitted model, which the auxiliary need not guide again.
+        """
         start, end = ALPHA_TAUGHT if taught else ALPHA
         start = start if self.alpha_start is None else self.alpha_start
         end = min(start, end) if self.alpha_end is None else self.alpha_end
+        if warm:
+            start = end
         fall = self.alpha_epochs
         if fall is None:
             fall = min(ALPHA_EPOCHS, self.epochs / 4)

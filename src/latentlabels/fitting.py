@@ -29,6 +29,7 @@ from latentlabels.training.fit import own_randomness, train
 from latentlabels.training.position import History
 from latentlabels.training.rows import Rows
 from latentlabels.training.settings import TrainingSettings
+from latentlabels.warm_start import WarmStart
 
 ASSUMED_NOISE = 0.2
 TIMED_EXAMPLES = 16
@@ -73,6 +74,7 @@ def fit_model(
     *,
     encoder: Encoder | None = None,
     backbone: nn.Module | None = None,
+    warm: WarmStart | None = None,
     progress: bool = False,
 ) -> Fitted:
     """Fit the auxiliary, start the model from it, and train.
@@ -86,9 +88,11 @@ def fit_model(
         training: how to train.
         encoder: what turned the examples into features or, where all is tuned, will.
         backbone: the caller's own, in the place of the network's layers.
+        warm: a fitted model whose weights to start from.
         progress: whether to show a progress bar.
 
     Raises:
+        LatentLabelsError: a model to start from that has another shape.
         LabelError: an auxiliary that cannot be had for these labels.
         BackboneError: a backbone that cannot be used.
         ValueError: a given auxiliary for other units, or hidden units without pairwise terms.
@@ -117,6 +121,8 @@ def fit_model(
         ),
         own_backbone=backbone is not None and encoder is None,
     )
+    if warm is not None:
+        warm.require_shape(architecture)
     with own_randomness(training.seed):
         network = build_network(architecture, clean.size, noisy.size, encoder, backbone)
     _standardise(network, rows)
@@ -133,6 +139,8 @@ def fit_model(
         architecture = replace(architecture, teachers=settings.teachers)
         seeds = member_seeds(training.seed, "teacher", settings.teachers)
         teacher = Teacher([member(seed) for seed in seeds], clean.size)
+        if warm is not None:
+            warm.start_committee(teacher, warm.model.teacher)
         teach(teacher, seeds, rows, validation, auxiliary, training, progress=progress)
     model = RobustModel(
         network,
@@ -142,12 +150,17 @@ def fit_model(
         teacher=teacher,
         seed=training.seed,
     )
-    model.start_from_labels(rows.noisy_mean(), weights=settings.start == "auxiliary")
+    if warm is None:
+        model.start_from_labels(rows.noisy_mean(), weights=settings.start == "auxiliary")
+    else:
+        warm.start(model)
     history = train(model, rows, validation, training, progress=progress)
     if settings.students and settings.tune == "head" and not rows.verified.all():
         architecture = replace(architecture, students=settings.students)
         seeds = member_seeds(training.seed, "student", settings.students)
         students = Committee([member(seed) for seed in seeds], clean.size)
+        if warm is not None:
+            warm.start_committee(students, warm.model.students)
         distil(students, seeds, model, rows, validation, training, progress=progress)
         model.students = students
         if validation is not None:

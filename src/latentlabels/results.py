@@ -23,6 +23,9 @@ from latentlabels.estimator import RobustClassifier
 from latentlabels.locking import locked
 from latentlabels.store import DESCRIPTION
 
+MODEL, METRICS, SKIPPED = "model", "metrics.json", "skipped.csv"
+DECISIONS = "decisions.sqlite"
+ROW_COLUMN = "row"
 VOCABULARY_KEY = "latentlabels.clean"
 RESULT_COLUMNS = frozenset(
     [

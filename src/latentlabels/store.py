@@ -142,8 +142,7 @@ def load_model(
             tensors that do not fit.
         BackboneError: a backbone that is missing or cannot be had.
     """
-    _require_files(folder)
-    description = described(_content(folder / DESCRIPTION), str(folder / DESCRIPTION))
+    description = read_description(folder)
     vocabulary = plain_json(_content(folder / VOCABULARY), str(folder / VOCABULARY))
     try:
         _require_names(description, vocabulary)
@@ -171,6 +170,16 @@ def load_model(
         if not isinstance(error, LatentLabelsError):
             reason = f"{type(error).__name__}: {reason}"
         raise ModelFolderError(f"{folder} is damaged: {reason}. {REMEDY}") from error
+
+
+def read_description(folder: Path) -> Description:
+    """What a model's folder says of the model, without its weights.
+
+    Raises:
+        ModelFolderError: as in `load_model`.
+    """
+    _require_files(folder)
+    return described(_content(folder / DESCRIPTION), str(folder / DESCRIPTION))
 
 
 def as_json(value: Any) -> Any:

@@ -18,6 +18,7 @@ from latentlabels import processes, provenance
 from latentlabels.cli import fitting
 from latentlabels.cli.compare import compare
 from latentlabels.cli.console import Voice, accepted, facts_of
+from latentlabels.cli.decided import model_to_start_from, with_decisions
 from latentlabels.cli.explain import ExplainOptions, explain
 from latentlabels.cli.exporting import export, import_decisions
 from latentlabels.cli.options import (
@@ -33,6 +34,7 @@ from latentlabels.cli.options import (
     OutputOptions,
     PredictColumns,
     RerunOptions,
+    ReviewOptions,
     RunOptions,
     SharingOptions,
     TableOutput,
@@ -40,6 +42,7 @@ from latentlabels.cli.options import (
     grouped,
 )
 from latentlabels.cli.reproduce import reproduce
+from latentlabels.cli.review import review as review_page
 from latentlabels.cli.roles import (
     Roles,
     roles_for_applying,
@@ -61,6 +64,9 @@ from latentlabels.estimator import RobustClassifier
 from latentlabels.evaluation.acceptance import require_share
 from latentlabels.report.reliability import save_reliability
 from latentlabels.results import (
+    METRICS,
+    MODEL,
+    SKIPPED,
     cleaned_table,
     predicted_table,
     skipped_table,
@@ -69,7 +75,6 @@ from latentlabels.results import (
 )
 from latentlabels.training.launching import Machines, launch
 
-MODEL, METRICS, SKIPPED = "model", "metrics.json", "skipped.csv"
 RELIABILITY = "reliability.png"
 
 app = typer.Typer(
@@ -120,11 +125,12 @@ def clean(
     output: CleanedOutput,
     model: ModelOptions,
     training: TrainingOptions,
+    review: ReviewOptions,
     run: RunOptions,
 ) -> None:
     """Fit a model and clean all rows' labels: leaves cleaned.parquet, model/ and metrics.json."""
     origin = provenance.of_command(context.obj)
-    _fit(table, columns, cells, reading, backbone, output, model, training, run, origin)
+    _fit(table, columns, cells, reading, backbone, output, model, training, review, run, origin)
 
 
 @app.command(
@@ -142,11 +148,12 @@ def fit(
     output: OutputOptions,
     model: ModelOptions,
     training: TrainingOptions,
+    review: ReviewOptions,
     run: RunOptions,
 ) -> None:
     """Fit a model: leaves model/ and metrics.json."""
     origin = provenance.of_command(context.obj)
-    _fit(table, columns, cells, reading, backbone, output, model, training, run, origin)
+    _fit(table, columns, cells, reading, backbone, output, model, training, review, run, origin)
 
 
 @app.command(epilog="Example: latentlabels apply new.parquet --model run/model --out new")
@@ -303,6 +310,7 @@ app.command(
     epilog="Example: latentlabels reproduce table2 --data cifar-10-batches-bin --scale small "
     "--out table2"
 )(reproduce)
+app.command("review", epilog="Example: latentlabels review run")(review_page)
 
 
 def _fit(
@@ -314,6 +322,7 @@ def _fit(
     output: OutputOptions,
     model: ModelOptions,
     training: TrainingOptions,
+    review: ReviewOptions,
     run: RunOptions,
     origin: dict[str, Any],
 ) -> None:
@@ -342,8 +351,10 @@ def _fit(
                 roles = roles_for_fitting(table, columns, cells)
                 rows = read_rows(table, roles, image_folder(path, reading.folder))
                 origin = {**origin, **provenance.of_table(path, len(rows)), **roles.provenance()}
+                rows = with_decisions(rows, roles, review, origin["sha256"])
             _warn_of_duplicates(table, roles, voice)
-            rows = fitting.fit(estimator, rows, roles, model, voice)
+            known = model_to_start_from(review, backbone, voice)
+            rows = fitting.fit(estimator, rows, roles, model, voice, known)
         if processes.rank() > 0:
             return
         acceptance = fitting.acceptance_of(estimator, wanted, voice)

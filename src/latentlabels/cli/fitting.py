@@ -86,7 +86,12 @@ def estimator_of(
 
 
 def fit(
-    estimator: RobustClassifier, rows: Rows, roles: Roles, options: ModelOptions, voice: Voice
+    estimator: RobustClassifier,
+    rows: Rows,
+    roles: Roles,
+    options: ModelOptions,
+    voice: Voice,
+    warm_start: RobustClassifier | None = None,
 ) -> Rows:
     """Fit an estimator on a table's training rows.
 
@@ -98,6 +103,7 @@ def fit(
         roles: of the columns they come from.
         options: that the estimator was made of.
         voice: for warnings.
+        warm_start: a fitted model whose weights to start from.
 
     Returns:
         The rows, with what was read of their examples.
@@ -130,6 +136,7 @@ def fit(
             rows.noisy_of(training),
             None if known is None else known.take(training),
             validation=validation,
+            warm_start=warm_start,
         )
     if estimator.clean_labels is None:
         _warn_of_unverified(estimator.clean_space_.names, rows, voice)

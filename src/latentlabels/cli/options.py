@@ -484,6 +484,35 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
+class ReviewOptions:
+    """What a review left, for the next fit."""
+
+    decisions: Annotated[
+        list[Path] | None,
+        _option(
+            "Review",
+            "--decisions",
+            metavar="FILE",
+            help="Rows that were decided in a review are verified. Repeat for several files; a "
+            "later one counts more.",
+        ),
+    ] = None
+    warm_start: Annotated[
+        Path | None,
+        _option(
+            "Review",
+            "--warm-start",
+            metavar="DIR",
+            help="Start from this model's weights; by default from the model beside the last "
+            "--decisions.",
+        ),
+    ] = None
+    cold_start: Annotated[
+        bool, _option("Review", "--cold-start", help="Start anew, whatever was reviewed.")
+    ] = False
+
+
+@dataclass(frozen=True)
 class OutputOptions:
     """Where results go."""
 

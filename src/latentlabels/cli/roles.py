@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -179,7 +180,15 @@ def fitted_roles(model: RobustClassifier) -> Roles:
     Raises:
         ModelFolderError: what it says are no roles.
     """
-    provenance = model.provenance_
+    return roles_in(model.provenance_)
+
+
+def roles_in(provenance: Mapping[str, Any]) -> Roles:
+    """The roles that a model's provenance tells of; none where it does not.
+
+    Raises:
+        ModelFolderError: what it says are no roles.
+    """
     if PROVENANCE_KEY not in provenance:
         return Roles([], [], [])
     try:

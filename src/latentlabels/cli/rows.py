@@ -23,8 +23,8 @@ from latentlabels.data.labels import Column, Name
 from latentlabels.data.spelling import Spelling, every_name, told_of_spellings
 from latentlabels.errors import LabelError, TableError, row_number, shortened, shown
 from latentlabels.inputs import Usable
+from latentlabels.results import ROW_COLUMN
 
-ROW_COLUMN = "row"
 MOST_NAMES = 4_000_000
 
 Mask = NDArray[np.bool_]
