@@ -159,8 +159,8 @@ def test_fifty_rows_by_keyboard_with_a_kill_half_way(page: Page, run: Path) -> N
     page.goto(server.address)
     assert "token" not in page.url
     expect(page.locator("#view h2")).to_be_focused()
-    order: list[str] = []
-    wanted: dict[str, str] = {}
+    order: list[tuple[int, str]] = []
+    wanted: dict[int, set[str]] = {}
     keys = ["a", "Enter", "r", "s", "1"]
     for number in range(50):
         if number == 25:
