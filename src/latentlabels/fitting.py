@@ -25,6 +25,7 @@ from latentlabels.network.encoders import Encoder, faster_dtype
 from latentlabels.network.examples import Vectors
 from latentlabels.network.potentials import PotentialNetwork
 from latentlabels.robust_model import Committee, RobustModel, Teacher
+from latentlabels.sampling.diagnostics import Names
 from latentlabels.training.fit import own_randomness, train
 from latentlabels.training.position import History
 from latentlabels.training.rows import Rows
@@ -73,6 +74,7 @@ def fit_model(
     encoder: Encoder | None = None,
     backbone: nn.Module | None = None,
     progress: bool = False,
+    names: Names | None = None,
 ) -> Fitted:
     """Fit the auxiliary, start the model from it, and train.
 
@@ -86,6 +88,7 @@ def fit_model(
         encoder: what turned the examples into features or, where all is tuned, will.
         backbone: the caller's own, in the place of the network's layers.
         progress: whether to show a progress bar.
+        names: of the clean and the noisy units, for messages.
 
     Raises:
         LabelError: an auxiliary that cannot be had for these labels.
@@ -142,7 +145,7 @@ def fit_model(
         seed=training.seed,
     )
     model.start_from_labels(rows.noisy_mean(), weights=settings.start == "auxiliary")
-    history = train(model, rows, validation, training, progress=progress)
+    history = train(model, rows, validation, training, progress=progress, names=names)
     if settings.students and settings.tune == "head" and not rows.verified.all():
         architecture = replace(architecture, students=settings.students)
         seeds = member_seeds(training.seed, "student", settings.students)
