@@ -283,7 +283,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--moments", type=int, default=30, help="kills, over all phases")
-    parser.add_argument("--rows", type=int, default=768)
+    parser.add_argument("--rows", type=int, default=1024)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seed", type=int, help="of the moments; another each time by default")
     arguments = parser.parse_args(argv)
