@@ -6,10 +6,13 @@ The command is `latentlabels clean` on a table of small pictures, with a frozen 
 features are cached, teachers, hidden units and with them persistent chains mapped from a file, and
 students. It is run once as a reference. Then it is started again and again, each time in a folder
 of its own, ended by SIGKILL at a random moment, and started anew with the same words, `--resume`
-among them; every third time this second process is killed too. In the end model, cleaned table and
-metrics have to be those of the reference byte by byte (but for the date in model.json), and the
-same files have to be there: in the results' folder, among checkpoints, in the cache, in the folder
-for temporary files and beside them.
+among them; every third time this second process is killed too. Every second time the results'
+folder holds a file of the user's, so that results are moved into it one by one.
+
+In the end model, cleaned table and metrics have to be those of the reference byte by byte (but for
+the date in model.json), and the same files have to be there: in the results' folder, among
+checkpoints, in the cache, in the folder for temporary files and beside them. Processes are forked
+from one that has imported the library, which would take each of them longer than the command.
 
 Moments are spread over phases. A phase is known by what the process has left on the disk so far,
 which is the same whatever the machine is busy with: a moment is a random share of the time the
@@ -22,15 +25,16 @@ import argparse
 import io
 import itertools
 import json
+import multiprocessing
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +46,19 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from latentlabels.cli import main as latentlabels
 from latentlabels.network.embedding_cache import SHARD_ROWS
 
 # In the order of a run. Resuming what has ended says that results are there.
-PHASES = ("starting", "embedding", "auxiliary", "teachers", "fitting", "students", "writing")
+PHASES = ("reading", "embedding", "auxiliary", "teachers", "fitting", "students", "writing")
 RESUMED, ENDED = "a resumed run", "ended"
 BACKBONE = "test_resnet.r160_in1k"
 COLOURS = {"blue": (30, 40, 220), "green": (40, 200, 60), "red": (220, 50, 30)}
 POLL = 0.003
 RESULTS = ("cleaned.parquet", "metrics.json", "model")
-PROGRAM = "from latentlabels.cli import run; run()"
+TOLD = "told.txt"
+NOTES = "notes.txt"
+IMPORTED = ["latentlabels.cli.app", "lightning", "timm"]
 
 
 @dataclass
@@ -62,12 +69,13 @@ class Command:
         data: the folder of table and weights.
         rows: of the table.
         epochs: of training.
+        processes: where they come from.
     """
 
     data: Path
     rows: int
     epochs: int
-    environment: dict[str, str] = field(default_factory=dict)
+    processes: ForkServerContext
 
     def words(self) -> list[str]:
         """What stands behind the program's name."""
@@ -83,33 +91,19 @@ class Command:
             *("--checkpoints", "checkpoints", "--resume"),
         ]
 
-    def start(self, folder: Path) -> subprocess.Popen[str]:
+    def start(self, folder: Path) -> ForkServerProcess:
         """Start it in a folder."""
-        (folder / "tmp").mkdir(parents=True, exist_ok=True)
-        environment = {
-            **os.environ,
-            "HF_HUB_OFFLINE": "1",
-            "NUMBA_CACHE_DIR": str(self.data / "numba"),
-            "OMP_NUM_THREADS": "1",
-            "TMPDIR": str(folder / "tmp"),
-        }
-        return subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, *self.words()],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = self.processes.Process(target=run, args=(folder, self.words()))
+        process.start()
+        return process
 
     def phase(self, folder: Path) -> str:
         """How far a run has come that was never killed before, by what it has left."""
-        asides = list(folder.glob(".latentlabels-*"))
         checkpoints = folder / "checkpoints"
-        if (folder / "run").exists():
+        asides = [*folder.glob(".latentlabels-*"), *folder.glob("run/.latentlabels-*")]
+        if are_there(folder):
             return "writing" if asides else ENDED
-        if any(path for aside in asides for path in aside.glob("new/*")):
+        if any(any(aside.glob(f"{part}/*")) for aside in asides for part in ("new", "moving")):
             return "writing"
         if (checkpoints / "student-1").exists():
             return "students"
@@ -119,7 +113,20 @@ class Command:
             return "teachers"
         if len(list(folder.glob("cache/*/*.safetensors"))) * SHARD_ROWS >= self.rows:
             return "auxiliary"
-        return "embedding" if asides else "starting"
+        return "embedding" if (folder / "cache").exists() else "reading"
+
+
+def run(folder: Path, words: list[str]) -> None:
+    """Be the command, in a folder, and end with its code."""
+    os.chdir(folder)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "tmp")
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        folder.with_name(f"{folder.name}-{TOLD}").open("w") as told,
+    ):
+        for stream, file in ((sys.stdout, nowhere), (sys.stderr, told)):
+            os.dup2(file.fileno(), stream.fileno())
+        sys.exit(latentlabels(words))
 
 
 @dataclass(frozen=True)
@@ -137,13 +144,15 @@ class Reference:
 
 def refer(command: Command, folder: Path) -> Reference:
     """Run the command once, and measure its phases."""
+    prepare(folder, used=False)
     process, begun = command.start(folder), dict.fromkeys(PHASES[:1], time.monotonic())
-    while process.poll() is None:
+    while process.is_alive():
         begun.setdefault(command.phase(folder), time.monotonic())
         time.sleep(POLL)
-    require_success(process)
-    moments = [begun[phase] for phase in PHASES if phase in begun] + [time.monotonic()]
+    if process.exitcode:
+        sys.exit(f"the command failed: {told_by(folder)}")
     known = [phase for phase in PHASES if phase in begun]
+    moments = [begun[phase] for phase in known] + [begun.get(ENDED, time.monotonic())]
     spans = (later - earlier for earlier, later in itertools.pairwise(moments))
     return Reference(folder, dict(zip(known, spans, strict=True)))
 
@@ -156,46 +165,47 @@ def kill_in(command: Command, folder: Path, phase: str, wait: float) -> str | No
     """
     process = command.start(folder)
     until = [*PHASES[PHASES.index(phase) :], ENDED]
-    while process.poll() is None and command.phase(folder) not in until:
+    while process.is_alive() and command.phase(folder) not in until:
         time.sleep(POLL)
-    time.sleep(wait)
+    return command.phase(folder) if kill_after(process, wait) else None
+
+
+def kill_after(process: ForkServerProcess, wait: float) -> bool:
+    """Kill a process after some time; whether it had not ended before."""
+    process.join(wait)
     process.kill()
-    killed = process.wait() < 0
-    found = command.phase(folder)
-    # Results are in their place, and what was beside them may not yet be away.
-    whole = all((folder / "run" / name).exists() for name in RESULTS)
-    return (ENDED if whole else found) if killed else None
-
-
-def kill_after(command: Command, folder: Path, wait: float) -> bool:
-    """Start the command, and kill it after some time; whether it had not ended before."""
-    process = command.start(folder)
-    try:
-        process.communicate(timeout=wait)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        return True
-    require_success(process)
-    return False
+    process.join()
+    return process.exitcode is not None and process.exitcode < 0
 
 
 def resume(command: Command, folder: Path) -> str | None:
     """Start the command anew and let it end; says what went wrong, if anything did."""
-    there = all((folder / "run" / name).exists() for name in RESULTS)
+    there = are_there(folder)
     process = command.start(folder)
-    _, told = process.communicate()
+    process.join()
+    told = told_by(folder)
     if there:
-        refused = process.returncode == 2 and "Pass --overwrite to replace them" in told
+        refused = process.exitcode == 2 and "Pass --overwrite to replace them" in told
         return None if refused else f"results were there, and the command said {told!r}"
-    return f"it ended with {process.returncode}: {told}" if process.returncode else None
+    return f"it ended with {process.exitcode}: {told}" if process.exitcode else None
 
 
-def require_success(process: subprocess.Popen[str]) -> None:
-    """End with what an undisturbed command had to say."""
-    told = "" if process.stderr is None or process.stderr.closed else process.stderr.read()
-    if process.returncode:
-        sys.exit(f"the command failed: {told}")
+def are_there(folder: Path) -> bool:
+    """Whether all results are in their place."""
+    return all((folder / "run" / name).exists() for name in RESULTS)
+
+
+def told_by(folder: Path) -> str:
+    """What the last command in a folder said of what went wrong."""
+    return folder.with_name(f"{folder.name}-{TOLD}").read_text()
+
+
+def prepare(folder: Path, *, used: bool) -> None:
+    """Make a folder to run in; the results' folder is there already if it is used for more."""
+    (folder / "tmp").mkdir(parents=True)
+    if used:
+        (folder / "run").mkdir()
+        (folder / "run" / NOTES).write_text(NOTES)
 
 
 def files_of(folder: Path) -> Counter[str]:
@@ -222,6 +232,7 @@ def results_of(folder: Path) -> dict[str, Any]:
 def differences(folder: Path, reference: Reference) -> list[str]:
     """In what a run differs from the reference."""
     here, there = files_of(folder), files_of(reference.folder)
+    here.pop(f"run/{NOTES}", None)
     found = [f"stray: {name}" for name in here - there]
     found += [f"missing: {name}" for name in there - here]
     if not found:
@@ -272,8 +283,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--moments", type=int, default=30, help="kills, over all phases")
-    parser.add_argument("--rows", type=int, default=1200)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--rows", type=int, default=1024)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seed", type=int, help="of the moments; another each time by default")
     arguments = parser.parse_args(argv)
     if arguments.moments < 1 or arguments.rows < 2 * SHARD_ROWS:
@@ -290,7 +301,14 @@ def main(argv: list[str] | None = None) -> int:
     wrong: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as scratch:
         write_data(Path(scratch), arguments.rows)
-        command = Command(Path(scratch), arguments.rows, arguments.epochs)
+        os.environ |= {
+            "HF_HUB_OFFLINE": "1",
+            "NUMBA_CACHE_DIR": str(Path(scratch) / "numba"),
+            "OMP_NUM_THREADS": "1",
+        }
+        processes = multiprocessing.get_context("forkserver")
+        processes.set_forkserver_preload(IMPORTED)
+        command = Command(Path(scratch), arguments.rows, arguments.epochs, processes)
         # Once more for the time: the first compiles.
         refer(command, Path(scratch) / "first")
         reference = refer(command, Path(scratch) / "reference")
@@ -299,11 +317,12 @@ def main(argv: list[str] | None = None) -> int:
             sys.exit(f"two undisturbed runs differ: {failed}")
         print(f"seed {seed}; {sum(reference.seconds.values()):.1f} s undisturbed:", end=" ")
         print(", ".join(f"{phase} {took:.2f} s" for phase, took in reference.seconds.items()))
-        aims = itertools.cycle(phase for phase in PHASES[1:] if phase in reference.seconds)
+        aims = itertools.cycle(reference.seconds)
         number = 0
         while kills.total() < arguments.moments:
             number += 1
             folder, aim = Path(scratch) / f"run-{number}", next(aims)
+            prepare(folder, used=number % 2 == 0)
             wait = moments.random() * reference.seconds[aim]
             phase = kill_in(command, folder, aim, wait)
             if phase is None:
@@ -312,7 +331,7 @@ def main(argv: list[str] | None = None) -> int:
             kills[phase] += 1
             if number % 3 == 0 and phase != ENDED:
                 wait = moments.random() * sum(reference.seconds.values())
-                kills[RESUMED] += kill_after(command, folder, wait)
+                kills[RESUMED] += kill_after(command.start(folder), wait)
             said = resume(command, folder)
             failed = [said] if said else differences(folder, reference)
             wrong[phase] += bool(failed)

@@ -45,6 +45,7 @@ from latentlabels.preparation import (
     verified_rows,
 )
 from latentlabels.reasons import Evidence
+from latentlabels.sampling.diagnostics import Names
 from latentlabels.store import StoredModel, as_json, load_model, save_model
 from latentlabels.training.launching import Machines, launch
 from latentlabels.training.settings import TrainingSettings
@@ -382,6 +383,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             backbone=self.backbone if isinstance(self.backbone, nn.Module) else None,
             warm=warm,
             progress=self.verbose,
+            names={"clean": prepared.clean.names, "noisy": prepared.noisy.names},
         )
         self.noisy_space_, self.clean_space_ = prepared.noisy, prepared.clean
         self.classes_ = np.array(prepared.clean.names)
@@ -663,6 +665,11 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             progress=self.verbose,
         )
         return inputs.take_over(X) if isinstance(X, Usable) else inputs.read(X)
+
+    def label_names(self) -> Names:
+        """The names of the fitted model's clean and noisy units."""
+        check_is_fitted(self, "model_")
+        return {"clean": self.clean_space_.names, "noisy": self.noisy_space_.names}
 
     def known_spelling(self) -> Spelling:
         """How the fitted model spells the labels it knows."""

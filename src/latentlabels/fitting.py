@@ -25,6 +25,7 @@ from latentlabels.network.encoders import Encoder, faster_dtype
 from latentlabels.network.examples import Vectors, in_batches, spread
 from latentlabels.network.potentials import PotentialNetwork
 from latentlabels.robust_model import Committee, RobustModel, Teacher
+from latentlabels.sampling.diagnostics import Names
 from latentlabels.training.fit import own_randomness, train
 from latentlabels.training.position import History
 from latentlabels.training.rows import Rows
@@ -76,6 +77,7 @@ def fit_model(
     backbone: nn.Module | None = None,
     warm: WarmStart | None = None,
     progress: bool = False,
+    names: Names | None = None,
 ) -> Fitted:
     """Fit the auxiliary, start the model from it, and train.
 
@@ -90,6 +92,7 @@ def fit_model(
         backbone: the caller's own, in the place of the network's layers.
         warm: a fitted model whose weights to start from.
         progress: whether to show a progress bar.
+        names: of the clean and the noisy units, for messages.
 
     Raises:
         LatentLabelsError: a model to start from that has another shape.
@@ -154,7 +157,7 @@ def fit_model(
         model.start_from_labels(rows.noisy_mean(), weights=settings.start == "auxiliary")
     else:
         warm.start(model)
-    history = train(model, rows, validation, training, progress=progress)
+    history = train(model, rows, validation, training, progress=progress, names=names)
     if settings.students and settings.tune == "head" and not rows.verified.all():
         architecture = replace(architecture, students=settings.students)
         seeds = member_seeds(training.seed, "student", settings.students)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from tests.cli.arguments import COLUMNS, PROTOCOL, ROWS, SMALL, TRAINING, VALIDATION, fails
+from tests.cli.arguments import COLUMNS, PROTOCOL, ROWS, SMALL, TRAINING, VALIDATION, WORDS, fails
 
 from latentlabels import RobustClassifier, __version__
 from latentlabels.cli import main
@@ -412,6 +412,26 @@ def test_a_stopped_command_goes_on_from_its_checkpoints(
     assert one.equals(pa.parquet.read_table(tmp_path / "again" / "cleaned.parquet"))
     assert main([*command[:-4], "--resume", "--out", str(tmp_path / "more")]) == 2
     assert "--checkpoints" in capsys.readouterr().err
+
+
+def test_weights_that_run_away_are_told_of_by_name(
+    tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latentlabels.training.fit.is_tractable", lambda crf: not crf.pairwise)
+    out = tmp_path / "run"
+    arguments = [*SMALL, "--hidden", "14", "--crf-learning-rate", "50"]
+    assert main(["clean", str(table), *COLUMNS, *PROTOCOL, *arguments, "--out", str(out)]) == 0
+    chains = metrics_of(out)["chains"]
+    assert not chains["mix"]
+    largest = chains["largest_weights"]
+    assert largest.keys() == {"W", "W′", "a", "b", "c"}
+    assert largest["W"]["clean"] in WORDS
+    assert largest["W′"]["hidden"] < 14
+    for name in (largest["W"]["noisy"], largest["W′"]["noisy"], largest["b"]["noisy"]):
+        assert name in {*WORDS.values(), "junk"}
+    told = capsys.readouterr().err
+    assert "warning: Weights have run away: " in told
+    assert f"W is {largest['W']['value']:.1f} for clean '{largest['W']['clean']}'" in told
 
 
 def test_the_table_is_left_as_it_was(cleaned_run: Path, scenes: pa.Table) -> None:

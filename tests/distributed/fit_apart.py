@@ -8,18 +8,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import fit_together
+import fit_together  # type: ignore[import-not-found]
 import torch
 
 if __name__ == "__main__":
     if os.environ.get("LOCAL_RANK", "0") != "0":
         is_file = Path.is_file
 
+        def sees(self: Path) -> bool:
+            return self.suffix != ".ckpt" and is_file(self)
+
         def fails(*_: Any, **__: Any) -> None:
             raise FileNotFoundError
 
+        Path.is_file = sees  # type: ignore[method-assign]
         torch.load = fails
-        Path.is_file = lambda path: path.suffix != ".ckpt" and is_file(path)  # type: ignore[method-assign]
     given = dict(argument.split("=", 1) for argument in sys.argv[2:])
     arguments = {name: json.loads(value) for name, value in given.items()}
     fit_together.main(Path(sys.argv[1]), arguments)

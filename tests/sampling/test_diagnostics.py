@@ -9,10 +9,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
+from latentlabels.model.pairwise import PairwiseCRF, Potentials
+from latentlabels.model.units import Bernoulli
 from latentlabels.sampling.diagnostics import (
     LARGEST_R_HAT,
+    LARGEST_WEIGHT,
+    ChainHealth,
     chain_health,
     effective_sample_size,
+    largest_weights,
     split_r_hat,
     stuck_units,
 )
@@ -132,3 +137,41 @@ def test_rare_units_are_not_taken_for_stuck() -> None:
     generator = torch.Generator().manual_seed(0)
     draws = (torch.rand(50, CHAINS, 40, UNITS, generator=generator) < 0.01).double()
     assert not stuck_units(draws).any()
+
+
+def test_the_largest_weight_of_each_block_is_named() -> None:
+    crf = PairwiseCRF(Bernoulli(3), Bernoulli(2), 2)
+    with torch.no_grad():
+        for parameter in crf.parameters():
+            parameter.zero_()
+        crf.clean_noisy[1, 2] = -300.0
+        crf.hidden_noisy[0, 1] = 40.0
+        crf.hidden_bias[1] = 2.0
+    # Of a and b every row has its own: what counts is what is large in most of them.
+    clean = torch.tensor([[30.0, 5.0], [0.0, -5.0], [0.0, 5.0], [0.0, -5.0]])
+    fields = crf.fields(Potentials(clean, torch.zeros(4, 3)))
+    largest = largest_weights(crf, fields)
+    assert [(of.block, of.value) for of in largest] == [
+        ("W", -300.0),
+        ("W′", 40.0),
+        ("a", 7.5),
+        ("c", 2.0),
+        ("b", 0.0),
+    ]
+    assert largest[0].units == {"clean": 1, "noisy": 2}
+    names = {"clean": ["cat", "dog"], "noisy": ["kitty", "blue", "puppy"]}
+    told = ChainHealth(1.0, 1.0, 0.0, 300.0).told(largest, names)
+    assert (
+        "run away: W is -300.0 for clean 'dog' and noisy 'puppy'; W′ is 40.0 for hidden 0" in told
+    )
+    assert "lower crf_learning_rate" in told
+    assert not ChainHealth(1.0, 1.0, 0.0, 300.0).is_good
+    assert ChainHealth(1.0, 1.0, 0.0, LARGEST_WEIGHT).is_good
+    slow = ChainHealth(2.0, 0.1, 0.0, 7.5).told(largest[2:], names)
+    assert "do not mix" in slow
+    assert "The largest weight: a is 7.5 for clean 'cat'. Let them run longer" in slow
+
+
+def test_a_layer_without_units_has_no_weight() -> None:
+    crf = PairwiseCRF(Bernoulli(3), Bernoulli(2))
+    assert {of.block for of in largest_weights(crf, crf.fields())} == {"W", "a", "b"}

@@ -22,6 +22,7 @@ from torch.testing import assert_close
 from latentlabels.evaluation.metrics import score
 from latentlabels.fitting import Fitted, ModelSettings, fit_model
 from latentlabels.model.pairwise import Potentials
+from latentlabels.model.posterior import Auxiliary
 from latentlabels.model.schedule import AlphaSchedule, GibbsSchedule
 from latentlabels.model.units import Bernoulli, Categorical, Units
 from latentlabels.network.examples import Vectors
@@ -313,6 +314,28 @@ def test_chains_that_do_not_mix_are_warned_of_once(monkeypatch: pytest.MonkeyPat
     assert len(warned) == 1
     assert history.chains is not None
     assert not history.chains.is_good
+
+
+def test_weights_that_have_run_away_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chains of a model whose labels hold each other fast look healthy."""
+    monkeypatch.setattr("latentlabels.training.fit.is_tractable", lambda _: False)
+    weight = torch.zeros(3, 3)
+    weight[1, 2] = 500.0
+    blown_up = Auxiliary(UNITS, UNITS, torch.zeros(3), weight)
+    settings = replace(SETTINGS, epochs=2, gibbs=GibbsSchedule(chains=4, sweeps=4))
+    names = {"clean": ["cat", "dog", "sky"], "noisy": ["kitty", "puppy", "blue"]}
+    told = r"Weights have run away: .*W is \d+\.\d for clean 'dog' and noisy 'blue'"
+    with pytest.warns(ChainWarning, match=told) as warned:
+        history = fit_model(
+            ROWS, None, UNITS, UNITS, replace(MODEL, auxiliary=blown_up), settings, names=names
+        ).history
+    assert len(warned) == 1
+    assert history.chains is not None
+    assert not history.chains.is_good
+    kept = {of.block: of for of in history.weights}
+    assert kept["W"].units == {"clean": 1, "noisy": 2}
+    assert kept["W"].value == pytest.approx(500, rel=0.01)
+    assert history.chains.weight == abs(history.weights[0].value)
 
 
 @pytest.mark.parametrize("garbage", [np.nan, 1.0], ids=["NaN", "ones"])

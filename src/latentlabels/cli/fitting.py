@@ -142,7 +142,7 @@ def fit(
         _warn_of_unverified(estimator.clean_space_.names, rows, voice)
     chains = estimator.history_.chains
     if chains is not None and not chains.is_good:
-        voice.warn(chains.told())
+        voice.warn(chains.told(estimator.history_.weights, estimator.label_names()))
     return rows
 
 
@@ -249,6 +249,13 @@ def metrics_of(
         else {
             "mix": history.chains.is_good,
             **{name: number(value) for name, value in asdict(history.chains).items()},
+            "largest_weights": {
+                of.block: {
+                    "value": number(of.value),
+                    **as_json(of.named(estimator.label_names())),
+                }
+                for of in history.weights
+            },
         },
         "best_epoch": history.best_epoch,
         "history": [

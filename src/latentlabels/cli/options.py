@@ -451,6 +451,14 @@ class ModelOptions:
     learning_rate: Annotated[
         float, _option("Training", "--learning-rate", min=0, help="Adam's step size.")
     ] = DEFAULTS["learning_rate"]
+    crf_learning_rate: Annotated[
+        float,
+        _option("Training", "--crf-learning-rate", min=0, help="Adam's step size for the CRF."),
+    ] = DEFAULTS["crf_learning_rate"]
+    weight_decay: Annotated[
+        float,
+        _option("Training", "--weight-decay", min=0, help="Weight decay of network and CRF."),
+    ] = DEFAULTS["weight_decay"]
     schedule: Annotated[
         Schedule,
         _option(

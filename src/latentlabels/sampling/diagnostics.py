@@ -1,24 +1,65 @@
 """Do chains mix? Potential scale reduction, effective sample size, and chains that are stuck.
 
 All of them look at draws of several chains of the same law, in the order in which they were drawn.
+Chains that weights hold fast may look healthy, so weights are looked at too.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
+
+from latentlabels.errors import shown
+from latentlabels.model.pairwise import Fields, PairwiseCRF
 
 STUCK_CHANCE: Final = 1e-6
 """A unit is stuck that independent draws would leave where it is with a smaller chance."""
 LARGEST_R_HAT: Final = 1.1
 LARGEST_STUCK: Final = 0.01
+LARGEST_WEIGHT: Final = 32 * math.log(2)
+"""Against a larger weight a random number of 32 bits never draws a unit's other state."""
+
+Names = Mapping[str, Sequence[Any]]
+"""The names of the clean and of the noisy units."""
 
 
 class ChainWarning(UserWarning):
     """Chains do not mix; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class LargestWeight:
+    """The largest weight of one block of the energy.
+
+    Attributes:
+        block: W, W′, a, b or c.
+        units: the numbers of the units it joins or acts on, by their kind: clean, hidden or noisy.
+        value: the weight; of a and b, which every row has its own of, the mean magnitude.
+    """
+
+    block: str
+    units: dict[str, int]
+    value: float
+
+    def named(self, names: Names) -> dict[str, Any]:
+        """The units by their names, where they have some."""
+        return {
+            kind: names[kind][number] if kind in names else number
+            for kind, number in self.units.items()
+        }
+
+    def told(self, names: Names) -> str:
+        """It in words."""
+        named = self.named(names).items()
+        units = " and ".join(
+            f"{kind} {shown(str(name)) if kind in names else name}" for kind, name in named
+        )
+        return f"{self.block} is {self.value:.1f} for {units}"
 
 
 @dataclass(frozen=True)
@@ -29,26 +70,70 @@ class ChainHealth:
         r_hat: the largest potential scale reduction of a unit; one where chains agree.
         effective: the least effective sample size of a unit, as a share of the draws.
         stuck: share of chains with a unit that does not move, though others of its row do.
+        weight: the largest magnitude of a weight.
     """
 
     r_hat: float
     effective: float
     stuck: float
+    weight: float = 0.0
 
     @property
     def is_good(self) -> bool:
         """Whether chains give samples of the model rather than of where they began."""
-        return self.r_hat <= LARGEST_R_HAT and self.stuck <= LARGEST_STUCK
+        mix = self.r_hat <= LARGEST_R_HAT and self.stuck <= LARGEST_STUCK
+        return mix and self.weight <= LARGEST_WEIGHT
 
-    def told(self) -> str:
-        """The figures in a sentence, and what to do about chains in bad health."""
-        return (
-            f"Chains do not mix: R-hat is {self.r_hat:.2f} (at most {LARGEST_R_HAT} is good), a "
-            f"unit's effective sample size as low as {self.effective:.1%} of its draws, and "
-            f"{self.stuck:.1%} of the chains are stuck. Let them run longer (sweeps), or keep "
-            "weights smaller: lower crf_learning_rate, raise weight_decay, or take fewer hidden "
-            "units."
+    def told(self, largest: Sequence[LargestWeight] = (), names: Names | None = None) -> str:
+        """The figures in words, and what to do about chains in bad health.
+
+        Args:
+            largest: the largest weight of each block, the largest of them first.
+            names: of the clean and the noisy units.
+        """
+        figures = (
+            f"R-hat is {self.r_hat:.2f} (at most {LARGEST_R_HAT} is good), a unit's effective "
+            f"sample size as low as {self.effective:.1%} of its draws, and {self.stuck:.1%} of the "
+            "chains are stuck."
         )
+        away = [of for of in largest if abs(of.value) > LARGEST_WEIGHT]
+        told = "; ".join(of.told(names or {}) for of in away or largest[:1])
+        if away:
+            return (
+                f"Weights have run away: {told}. Beyond {LARGEST_WEIGHT:.0f} no chain moves "
+                f"against one. {figures} Fit anew with a lower crf_learning_rate (W, W′, c) or "
+                "learning_rate (a, b), or a higher weight_decay."
+            )
+        return (
+            f"Chains do not mix: {figures} {f'The largest weight: {told}. ' if told else ''}Let "
+            "them run longer (sweeps), or keep weights smaller: lower crf_learning_rate, raise "
+            "weight_decay, or take fewer hidden units."
+        )
+
+
+@torch.no_grad()
+def largest_weights(crf: PairwiseCRF, fields: Fields) -> tuple[LargestWeight, ...]:
+    """The largest weight of each block that there is, the largest of them first.
+
+    Args:
+        crf: the model.
+        fields: its fields for some rows.
+    """
+    clean = crf.clean.size
+    blocks = {
+        ("W", "clean", "noisy"): crf.clean_noisy,
+        ("W′", "hidden", "noisy"): crf.hidden_noisy,
+        ("a", "clean"): fields.latent[:, :clean].abs().mean(0),
+        ("b", "noisy"): fields.noisy.abs().mean(0),
+        ("c", "hidden"): crf.hidden_bias,
+    }
+    largest = []
+    for (block, *kinds), weights in blocks.items():
+        if weights.numel():
+            place = torch.unravel_index(weights.abs().argmax(), weights.shape)
+            units = dict(zip(kinds, map(int, place), strict=True))
+            largest.append(LargestWeight(block, units, float(weights[place])))
+    return tuple(sorted(largest, key=lambda of: -abs(of.value)))
 
 
 def chain_health(draws: Tensor) -> ChainHealth:

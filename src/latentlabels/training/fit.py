@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import (
     Callback,
@@ -27,8 +28,9 @@ from latentlabels import processes
 from latentlabels.errors import LatentLabelsError, TrainingWarning
 from latentlabels.model.marginal import is_tractable
 from latentlabels.network.examples import ENCODED, VECTORS, Vectors, plainly, split
-from latentlabels.objective import ExactPhase, NegativePhase, PersistentGibbs
+from latentlabels.objective import PROBED_ROWS, ExactPhase, NegativePhase, PersistentGibbs
 from latentlabels.robust_model import RobustModel
+from latentlabels.sampling.diagnostics import Names, largest_weights
 from latentlabels.training.module import VALIDATION_SCORE, RobustModule, ScoredModule, diverged
 from latentlabels.training.position import (
     BEST,
@@ -53,6 +55,7 @@ def train(
     settings: TrainingSettings,
     *,
     progress: bool = False,
+    names: Names | None = None,
 ) -> History:
     """Train a model in place, and leave it with the best weights.
 
@@ -64,6 +67,7 @@ def train(
         validation: rows with clean labels for early stopping and the choice of epoch.
         settings: how to train.
         progress: whether to show a progress bar.
+        names: of the clean and the noisy units, for messages.
 
     Raises:
         LatentLabelsError: training has diverged, or cannot go on from a checkpoint.
@@ -81,9 +85,13 @@ def train(
         )
     # Lightning keeps the mode it finds, and a module may come in that of evaluation.
     seen = _seen_by_teacher(model, rows)
-    module = RobustModule(model.train(), phase, settings, seen)
+    module = RobustModule(model.train(), phase, settings, seen, names)
     history = fit_module(module, rows, validation, progress=progress)
     history.negative_phase = "exact" if exact else "gibbs"
+    if not exact:
+        with torch.no_grad():
+            x = rows.x.batch(np.arange(min(PROBED_ROWS, len(rows))))
+            history.weights = largest_weights(model.crf, model.crf.fields(model.network(x)))
     # α as it stood at the end of the epoch that was kept: q is the posterior those weights were
     # trained with.
     model.alpha = settings.alpha.at(history.best_epoch + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import abstractmethod
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import lightning as L
@@ -24,7 +24,7 @@ from latentlabels.network.dropout import dropping_by_row
 from latentlabels.network.potentials import encoder_in
 from latentlabels.objective import NegativePhase, PersistentGibbs, RobustLoss
 from latentlabels.robust_model import RobustModel
-from latentlabels.sampling.diagnostics import ChainWarning
+from latentlabels.sampling.diagnostics import ChainWarning, Names, largest_weights
 from latentlabels.training.rows import Batch
 from latentlabels.training.settings import TrainingSettings
 
@@ -165,6 +165,7 @@ class RobustModule(ScoredModule):
         negative_phase: exact, or persistent Gibbs.
         settings: how to train.
         seen: what the model's teacher says of every training row, (rows, clean).
+        names: of the clean and the noisy units, for messages.
     """
 
     def __init__(
@@ -173,11 +174,13 @@ class RobustModule(ScoredModule):
         negative_phase: NegativePhase,
         settings: TrainingSettings,
         seen: Tensor | None = None,
+        names: Names | None = None,
     ) -> None:
         super().__init__(model.crf.clean, settings)
         self.model = model
         self.loss = RobustLoss(model.crf, model.auxiliary, negative_phase)
         self.seen = seen
+        self.names = names
         self.warned = False
 
     def predicted(self, batch: Batch) -> Tensor:
@@ -252,7 +255,7 @@ class RobustModule(ScoredModule):
         phase = self.loss.negative_phase
         if isinstance(phase, PersistentGibbs):
             self._log("sweeps", float(phase.sweeps), shown=False)
-            if index == self.trainer.num_training_batches - 1:
+            if index == self.trainer.num_training_batches - 1 and loss.isfinite():
                 self._examine(phase, potentials, batch.rows)
         return loss
 
@@ -270,14 +273,17 @@ class RobustModule(ScoredModule):
 
     def _examine(self, phase: PersistentGibbs, potentials: Potentials, rows: Tensor) -> None:
         """Log how the chains of some of the epoch's last rows fare, and warn once if it is ill."""
-        health = phase.health(self.model.crf, self.model.crf.fields(potentials), rows)
+        fields = self.model.crf.fields(potentials)
+        health = phase.health(self.model.crf, fields, rows)
         if health is None:
             return
+        largest = largest_weights(self.model.crf, fields)
+        health = replace(health, weight=abs(largest[0].value))
         for name, value in asdict(health).items():
             self._log(name, value)
         if not health.is_good and not self.warned:
             self.warned = True
-            warnings.warn(health.told(), ChainWarning, stacklevel=2)
+            warnings.warn(health.told(largest, self.names), ChainWarning, stacklevel=2)
 
     @torch.no_grad()
     def _potentials_for_inference(self, batch: Batch) -> Potentials | None:

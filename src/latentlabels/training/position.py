@@ -10,7 +10,7 @@ import hashlib
 import os
 import pickle
 import warnings
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 from zipfile import BadZipFile, ZipFile
@@ -24,7 +24,7 @@ from torch import nn
 
 from latentlabels import processes
 from latentlabels.errors import LatentLabelsError, TrainingWarning
-from latentlabels.sampling.diagnostics import ChainHealth
+from latentlabels.sampling.diagnostics import ChainHealth, LargestWeight
 from latentlabels.training.module import VALIDATION_SCORE
 from latentlabels.training.rows import MixedBatches, Rows
 from latentlabels.training.settings import TrainingSettings
@@ -50,22 +50,28 @@ class History:
         best_epoch: the epoch whose weights were kept, from 0.
         negative_phase: "exact" or "gibbs".
         validation: the validation score of what was kept; None without validation rows.
+        weights: the largest of each block where the negative phase is sampled, as they were kept.
     """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     negative_phase: str = "exact"
     validation: float | None = None
+    weights: tuple[LargestWeight, ...] = ()
 
     @property
     def chains(self) -> ChainHealth | None:
-        """How the chains fared when the weights were kept; None where none were examined."""
+        """How the chains fared when the weights were kept; None where none were examined.
+
+        The largest weight is that of the average, where the average of the weights is kept.
+        """
         if not self.epochs:
             return None
         kept = self.epochs[self.best_epoch]
         if "r_hat" not in kept:
             return None
-        return ChainHealth(kept["r_hat"], kept["effective"], kept["stuck"])
+        health = ChainHealth(**{of.name: kept[of.name] for of in fields(ChainHealth)})
+        return replace(health, weight=abs(self.weights[0].value)) if self.weights else health
 
     def skipped_told(self) -> str | None:
         """How many steps were skipped, and what to do about it; None if there were none."""
