@@ -34,6 +34,10 @@ class BackboneError(LatentLabelsError):
     """A backbone cannot be had: unknown, not at hand, or its weights do not fit."""
 
 
+class OtherProcessError(LatentLabelsError):
+    """Another of the processes that train together cannot go on."""
+
+
 class MissingPackageError(LatentLabelsError):
     """An optional package that something needs is not installed."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import (
     Callback,
@@ -20,6 +21,7 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
     RichProgressBar,
 )
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -63,13 +65,14 @@ def train(
     phase: NegativePhase = ExactPhase()
     if not exact:
         own = _batches(model, rows, settings).owned
-        phase = PersistentGibbs(
-            torch.from_numpy(own).nonzero()[:, 0],
-            model.crf.latent.size,
-            settings.gibbs,
-            seed=settings.seed,
-            file=_own_file(settings.chain_file),
-        )
+        with processes.together():
+            phase = PersistentGibbs(
+                torch.from_numpy(own).nonzero()[:, 0],
+                model.crf.latent.size,
+                settings.gibbs,
+                seed=settings.seed,
+                file=_own_file(settings.chain_file),
+            )
     # Lightning keeps the mode it finds, and a module may come in that of evaluation.
     seen = _seen_by_teacher(model, rows)
     module = RobustModule(model.train(), phase, settings, seen)
@@ -99,14 +102,10 @@ def fit_module(
     batches = _batches(module, rows, settings)
     with tempfile.TemporaryDirectory() as temporary, own_randomness(settings.seed):
         folder = settings.checkpoints or Path(processes.agreed(temporary))
-        run = run_of(module, rows, validation, settings)
-        if processes.agreed(run) != run:
-            raise LatentLabelsError(
-                "The processes that train together were given different data or settings. Let the "
-                "program do the same in each of them up to fit."
-            )
+        # Other machines' starting weights may differ in a last bit; the first's are trained.
+        run = processes.agreed(run_of(module, rows, validation, settings))
         position = Position(history, batches, run)
-        goes_on = settings.resume and position.find(folder / f"{LAST}.ckpt")
+        goes_on = _goes_on(position, folder, settings)
         callbacks: list[Callback] = [position]
         if validation is not None:
             callbacks.append(_best(folder))
@@ -127,17 +126,20 @@ def fit_module(
                     _loader(rows, batches, settings),
                     None
                     if validation is None
-                    else _loader(validation, _own_part(_in_order(validation)), settings),
+                    else _loader(validation, _in_order(validation, _own(validation)), settings),
                     folder / f"{LAST}.ckpt" if goes_on else None,
                 )
-        processes.wait()
-        kept = LAST if validation is None else BEST
-        saved = torch.load(folder / f"{kept}.ckpt", weights_only=True)
-        module.load_state_dict(saved["state_dict"])
-        _require_finite(module)
-        history.best_epoch = int(saved["epoch"])
+        epoch = None
+        with processes.together():
+            if processes.rank() == 0:
+                kept = LAST if validation is None else BEST
+                saved = torch.load(folder / f"{kept}.ckpt", weights_only=True)
+                module.load_state_dict(saved["state_dict"])
+                _require_finite(module)
+                epoch = int(saved["epoch"])
+        processes.follow_first(module.state_dict().values())
+        history.best_epoch = processes.agreed(epoch)
         history.validation = history.epochs[history.best_epoch].get(VALIDATION_SCORE)
-        processes.wait()
     module.eval()
     return history
 
@@ -157,13 +159,26 @@ def _batches(module: nn.Module, rows: Rows, settings: TrainingSettings) -> Mixed
     )
 
 
+def _goes_on(position: Position, folder: Path, settings: TrainingSettings) -> bool:
+    """Whether there is a checkpoint to go on from, which all processes have to see."""
+    with processes.together():
+        found = settings.resume and position.find(folder / f"{LAST}.ckpt")
+    if len(set(processes.everyones(found))) > 1:
+        raise LatentLabelsError(
+            f"Some processes find a checkpoint in {folder} to go on from, and some do not. Let "
+            "checkpoints be a folder that all machines share, or begin anew without resume."
+        )
+    return found
+
+
 @torch.no_grad()
 def _seen_by_teacher(model: RobustModel, rows: Rows) -> Tensor | None:
     """What the teacher says of every row, which does not change any more, (rows, clean)."""
     if model.teacher is None:
         return None
     model.teacher.eval()
-    parts = [model.teacher(rows.x.batch(draw.rows)) for draw in _in_order(rows)]
+    everything = np.arange(len(rows))
+    parts = [model.teacher(rows.x.batch(draw.rows)) for draw in _in_order(rows, everything)]
     return torch.cat(parts)
 
 
@@ -233,15 +248,14 @@ def _own_file(file: Path | None) -> Path | None:
     return file.with_name(f"{file.name}.{processes.rank()}")
 
 
-def _own_part(draws: list[Draw]) -> list[Draw]:
-    """Those of this process; none is left without, since all of them have to tell what they saw."""
-    own = draws[processes.rank() :: processes.size()]
-    return own or [Draw(draws[0].rows[:0])]
+def _own(validation: Rows) -> NDArray[np.int64]:
+    """The rows that this process predicts; one of another's where there are too few for all."""
+    return np.arange(processes.rank() % len(validation), len(validation), processes.size())
 
 
-def _in_order(rows: Rows) -> list[Draw]:
+def _in_order(rows: Rows, chosen: NDArray[np.int64]) -> list[Draw]:
     size = VECTORS if isinstance(rows.x, Vectors) else ENCODED
-    return [Draw(part) for part in split(len(rows), size)]
+    return [Draw(chosen[part]) for part in split(len(chosen), size)]
 
 
 @contextmanager

@@ -104,6 +104,10 @@ class ScoredModule(L.LightningModule):
         """Move a batch, whose fields are all tensors."""
         return Batch(*(part.to(device) for part in batch))
 
+    def on_validation_epoch_start(self) -> None:
+        """Let batch norms, which have seen other rows in each process, be as they will be saved."""
+        processes.follow_first(self.buffers())
+
     def validation_step(self, batch: Batch, _index: int) -> None:
         """Predict, and keep the predictions for the epoch's score."""
         self._validated.append((batch.rows, batch.clean, self.predicted(batch)))
@@ -113,7 +117,7 @@ class ScoredModule(L.LightningModule):
         own = [torch.cat(parts) for parts in zip(*self._validated, strict=True)]
         rows, clean, predicted = (torch.cat(processes.gathered(part)).numpy() for part in own)
         self._validated.clear()
-        order = rows.argsort()
+        _, order = np.unique(rows, return_index=True)
         clean, predicted = (part[order].astype(np.float64) for part in (clean, predicted))
         self.log(VALIDATION_SCORE, self.score(clean, predicted), prog_bar=True)
 
