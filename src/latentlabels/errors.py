@@ -43,6 +43,10 @@ class DecisionsError(LatentLabelsError):
     """A file of decisions cannot be used, or does not fit the table."""
 
 
+class OtherProcessError(LatentLabelsError):
+    """Another of the processes that train together cannot go on."""
+
+
 class MissingPackageError(LatentLabelsError):
     """An optional package that something needs is not installed."""
 

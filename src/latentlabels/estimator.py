@@ -323,51 +323,55 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: examples that are no finite numbers, or rows that do not match.
         """
         launch(self.machines())
-        self._start_encoder()
-        seed = processes.agreed(int(check_random_state(self.random_state).randint(2**31)))
-        given = self._read(X, reset=True, seed=seed)
-        noisy_columns = read_labels(y, given.total, "noisy")
-        if clean is None:
-            clean_columns = nothing_verified(noisy_columns)
-        else:
-            clean_columns = read_labels(clean, given.total, "clean")
-        known = verified_rows(clean_columns, verified)
-        if clean is not None and not known[given.rows].any() and isinstance(self.auxiliary, str):
-            why = (
-                f"the examples of all {known.sum()} cannot be used"
-                if known.any()
-                else "no row has clean labels that may be read"
+        with processes.together():
+            self._start_encoder()
+            drawn = int(check_random_state(self.random_state).randint(2**31))
+        seed = processes.agreed(drawn)
+        with processes.together():
+            given = self._read(X, reset=True, seed=seed, shared=True)
+            noisy_columns = read_labels(y, given.total, "noisy")
+            if clean is None:
+                clean_columns = nothing_verified(noisy_columns)
+            else:
+                clean_columns = read_labels(clean, given.total, "clean")
+            known = verified_rows(clean_columns, verified)
+            unverified = clean is not None and not known[given.rows].any()
+            if unverified and isinstance(self.auxiliary, str):
+                why = (
+                    f"the examples of all {known.sum()} cannot be used"
+                    if known.any()
+                    else "no row has clean labels that may be read"
+                )
+                raise LabelError(
+                    f"There are no verified rows: {why}. Verify some rows, or pass what is known "
+                    "of noisy → clean as auxiliary=..."
+                )
+            held_out, held_rows, held_noisy = None, None, None
+            if validation is not None:
+                held = self._read(validation[0], shared=True)
+                held_out = (held.examples, read_labels(validation[1], held.total, "validation"))
+                if len(validation) == 3:
+                    held_noisy = read_labels(validation[2], held.total, "noisy validation")
+                held_rows = held.rows
+            prepared = prepare(
+                given.examples,
+                noisy_columns,
+                clean_columns,
+                known,
+                held_out,
+                noisy_labels=self.noisy_labels,
+                clean_labels=self.clean_labels,
+                validation_fraction=self.validation_fraction,
+                seed=seed,
+                rows=given.rows,
+                validation_rows=held_rows,
+                validation_noisy=held_noisy,
+                normalise=self.normalise_labels,
+                min_count=self.min_count,
             )
-            raise LabelError(
-                f"There are no verified rows: {why}. Verify some rows, or pass what is known of "
-                "noisy → clean as auxiliary=..."
-            )
-        held_out, held_rows, held_noisy = None, None, None
-        if validation is not None:
-            held = self._read(validation[0])
-            held_out = (held.examples, read_labels(validation[1], held.total, "validation"))
-            if len(validation) == 3:
-                held_noisy = read_labels(validation[2], held.total, "noisy validation")
-            held_rows = held.rows
-        prepared = prepare(
-            given.examples,
-            noisy_columns,
-            clean_columns,
-            known,
-            held_out,
-            noisy_labels=self.noisy_labels,
-            clean_labels=self.clean_labels,
-            validation_fraction=self.validation_fraction,
-            seed=seed,
-            rows=given.rows,
-            validation_rows=held_rows,
-            validation_noisy=held_noisy,
-            normalise=self.normalise_labels,
-            min_count=self.min_count,
-        )
-        warm = None if warm_start is None else warm_start._as_start()
-        if warm is not None:
-            warm.require_labels(prepared.noisy, prepared.clean)
+            warm = None if warm_start is None else warm_start._as_start()
+            if warm is not None:
+                warm.require_labels(prepared.noisy, prepared.clean)
         fitted = fit_model(
             prepared.rows,
             prepared.validation,
@@ -641,8 +645,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         self.tune_ = self._tuned()
 
-    def _read(self, X: Any, *, reset: bool = False, seed: int = 0) -> Usable:
-        """The usable ones of some examples."""
+    def _read(self, X: Any, *, reset: bool = False, seed: int = 0, shared: bool = False) -> Usable:
+        """The usable ones of some examples; `shared`: whether all processes read them now."""
         if self.encoder_ is None:
             if isinstance(X, Usable) and X.fingerprint is None and isinstance(X.examples, Vectors):
                 if reset:
@@ -664,7 +668,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             seed=seed,
             progress=self.verbose,
         )
-        return inputs.take_over(X) if isinstance(X, Usable) else inputs.read(X)
+        return inputs.take_over(X) if isinstance(X, Usable) else inputs.read(X, shared=shared)
 
     def label_names(self) -> Names:
         """The names of the fitted model's clean and noisy units."""

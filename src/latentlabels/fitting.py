@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from latentlabels.auxiliary.choice import KINDS, AuxiliaryChoice, fit_auxiliary
 from latentlabels.auxiliary.pairs import Pairs
 from latentlabels.auxiliary.transition import given_transition, symmetric_transition
 from latentlabels.committees import distil, member_seeds, teach, validation_score
-from latentlabels.errors import LabelError
+from latentlabels.errors import LabelError, LatentLabelsError
 from latentlabels.model.pairwise import PairwiseCRF
 from latentlabels.model.posterior import Auxiliary
 from latentlabels.model.units import Categorical, Units
@@ -27,7 +28,7 @@ from latentlabels.network.potentials import PotentialNetwork
 from latentlabels.robust_model import Committee, RobustModel, Teacher
 from latentlabels.sampling.diagnostics import Names
 from latentlabels.training.fit import own_randomness, train
-from latentlabels.training.position import History
+from latentlabels.training.position import History, run_of
 from latentlabels.training.rows import Rows
 from latentlabels.training.settings import TrainingSettings
 from latentlabels.warm_start import WarmStart
@@ -98,37 +99,16 @@ def fit_model(
         LatentLabelsError: a model to start from that has another shape.
         LabelError: an auxiliary that cannot be had for these labels.
         BackboneError: a backbone that cannot be used.
+        LatentLabelsError: processes that train together were given different data or settings.
         ValueError: a given auxiliary for other units, or hidden units without pairwise terms.
     """
-    if settings.start not in ("auxiliary", "zero"):
-        raise LabelError(f'start is "auxiliary" or "zero", got {settings.start!r}.')
-    with own_randomness(training.seed):
-        crf = PairwiseCRF(noisy, clean, settings.hidden, pairwise=settings.pairwise)
-    auxiliary, choice = _same_auxiliary(rows, noisy, clean, settings, training.seed)
-    trained = encoder if settings.tune == "all" else None
-    architecture = Architecture(
-        inputs=_inputs(rows, trained),
-        hidden_layers=settings.hidden_layers,
-        dropout=settings.dropout,
-        input_dropout=settings.input_dropout,
-        hidden=settings.hidden,
-        auxiliary_hidden=auxiliary.hidden.size,
-        auxiliary_kind=auxiliary.kind,
-        pairwise=settings.pairwise,
-        noisy_link=settings.noisy_link,
-        encoder=None if encoder is None else encoder.spec,
-        tune=settings.tune,
-        fingerprint=None if encoder is None or trained else encoder.fingerprint(),
-        precision=processes.agreed(
-            "float32" if trained is None else _precision(trained, rows, settings.precision)
-        ),
-        own_backbone=backbone is not None and encoder is None,
-    )
-    if warm is not None:
-        warm.require_shape(architecture)
-    with own_randomness(training.seed):
-        network = build_network(architecture, clean.size, noisy.size, encoder, backbone)
-    _standardise(network, rows)
+    _require_same(rows, validation, settings, training, encoder, backbone)
+    with processes.together():
+        crf, auxiliary, choice, architecture, network = _start(
+            rows, noisy, clean, settings, training.seed, encoder, backbone
+        )
+        if warm is not None:
+            warm.require_shape(architecture)
 
     def member(seed: int) -> PotentialNetwork:
         with own_randomness(seed):
@@ -180,6 +160,44 @@ def _usual_input(model: RobustModel, rows: Rows) -> Tensor:
     return torch.cat([model.said_of_input(x) for _, x in examples]).mean(0)
 
 
+def _start(
+    rows: Rows,
+    noisy: Units,
+    clean: Units,
+    settings: ModelSettings,
+    seed: int,
+    encoder: Encoder | None,
+    backbone: nn.Module | None,
+) -> tuple[PairwiseCRF, Auxiliary, AuxiliaryChoice, Architecture, PotentialNetwork]:
+    """What a model starts from, before it has teachers; arguments as for `fit_model`."""
+    if settings.start not in ("auxiliary", "zero"):
+        raise LabelError(f'start is "auxiliary" or "zero", got {settings.start!r}.')
+    with own_randomness(seed):
+        crf = PairwiseCRF(noisy, clean, settings.hidden, pairwise=settings.pairwise)
+    auxiliary, choice = _same_auxiliary(rows, noisy, clean, settings, seed)
+    trained = encoder if settings.tune == "all" else None
+    architecture = Architecture(
+        inputs=_inputs(rows, trained),
+        hidden_layers=settings.hidden_layers,
+        dropout=settings.dropout,
+        input_dropout=settings.input_dropout,
+        hidden=settings.hidden,
+        auxiliary_hidden=auxiliary.hidden.size,
+        auxiliary_kind=auxiliary.kind,
+        pairwise=settings.pairwise,
+        noisy_link=settings.noisy_link,
+        encoder=None if encoder is None else encoder.spec,
+        tune=settings.tune,
+        fingerprint=None if encoder is None or trained else encoder.fingerprint(),
+        precision=_same_precision(trained, rows, settings.precision),
+        own_backbone=backbone is not None and encoder is None,
+    )
+    with own_randomness(seed):
+        network = build_network(architecture, clean.size, noisy.size, encoder, backbone)
+    _standardise(network, rows)
+    return crf, auxiliary, choice, architecture, network
+
+
 def is_taught(rows: Rows, validation: Rows | None, settings: ModelSettings) -> bool:
     """Whether teachers are wanted, and there are rows to train them on and to choose their epochs.
 
@@ -216,6 +234,50 @@ def _precision(encoder: Encoder, rows: Rows, wanted: str) -> str:
     return "bfloat16" if faster_dtype(encoder, few) == torch.bfloat16 else "float32"
 
 
+def _same_precision(encoder: Encoder | None, rows: Rows, wanted: str) -> str:
+    """What is asked for, or is faster in the first process; float32 where nothing is tuned."""
+    if encoder is None:
+        return "float32"
+    with processes.together():
+        own = _precision(encoder, rows, wanted)
+    same: str = processes.agreed(own)
+    return same
+
+
+def _require_same(
+    rows: Rows,
+    validation: Rows | None,
+    settings: ModelSettings,
+    training: TrainingSettings,
+    encoder: Encoder | None,
+    backbone: nn.Module | None,
+) -> None:
+    """Compare what the processes that train together were given; arguments as for `fit_model`.
+
+    Raises:
+        LatentLabelsError: not the same.
+    """
+    if processes.size() == 1:
+        return
+    digest = hashlib.sha256()
+    for part in (rows, validation):
+        if part is not None and isinstance(part.x, Vectors):
+            digest.update(np.ascontiguousarray(part.x.values).data)
+    # The first process's auxiliary is everyone's.
+    given = replace(settings, auxiliary="auto")
+    told = [
+        run_of(nn.Module() if backbone is None else backbone, rows, validation, training),
+        repr(given),
+        None if encoder is None else encoder.fingerprint(),
+        digest.hexdigest(),
+    ]
+    if any(other != told for other in processes.everyones(told)):
+        raise LatentLabelsError(
+            "The processes that train together were given different data or settings. Let the "
+            "program do the same in each of them up to fit."
+        )
+
+
 def _same_auxiliary(
     rows: Rows, noisy: Units, clean: Units, settings: ModelSettings, seed: int
 ) -> tuple[Auxiliary, AuxiliaryChoice]:
@@ -223,10 +285,11 @@ def _same_auxiliary(
     if processes.size() == 1:
         return _auxiliary(rows, noisy, clean, settings, seed)
     tensors, about = None, None
-    if processes.rank() == 0:
-        auxiliary, choice = _auxiliary(rows, noisy, clean, settings, seed)
-        tensors = save({"bias": auxiliary.bias, "weight": auxiliary.weight})
-        about = {"kind": auxiliary.kind, "choice": asdict(choice)}
+    with processes.together():
+        if processes.rank() == 0:
+            auxiliary, choice = _auxiliary(rows, noisy, clean, settings, seed)
+            tensors = save({"bias": auxiliary.bias, "weight": auxiliary.weight})
+            about = {"kind": auxiliary.kind, "choice": asdict(choice)}
     about = processes.agreed(about)
     same = Auxiliary(noisy, clean, **load(processes.told(tensors)), kind=about["kind"])
     return same, AuxiliaryChoice(**about["choice"])

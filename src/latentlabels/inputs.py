@@ -110,8 +110,12 @@ class EncodedInputs:
     seed: int
     progress: bool
 
-    def read(self, X: Any) -> Usable:
+    def read(self, X: Any, *, shared: bool = False) -> Usable:
         """The usable ones of some examples.
+
+        Args:
+            X: the examples.
+            shared: whether all processes read them now, and each computes a share of the features.
 
         Raises:
             InputError: examples of another form, or a bad one where they are refused, or none that
@@ -122,7 +126,7 @@ class EncodedInputs:
         if fingerprint is None:
             bad = check(self.encoder, cells, workers=self.workers, progress=self.progress)
         else:
-            embedded = self._embedded(cells, fingerprint)
+            embedded = (self._shared if shared else self._embedded)(cells, fingerprint)
             bad = embedded.bad
         self._require_usable(bad, cells)
         rows = np.array([row for row in range(len(cells)) if row not in bad], dtype=np.intp)
@@ -133,22 +137,26 @@ class EncodedInputs:
         return Usable(examples, rows, len(cells), bad, fingerprint)
 
     def _embedded(self, cells: Sequence[Any], fingerprint: str) -> Embedded:
-        """The features of all examples; each of several processes computes a share for all.
+        cache = EmbeddingCache(
+            self.cache or default_cache_folder(), fingerprint, self.encoder.features
+        )
+        return embed(self.encoder, cells, cache=cache, workers=self.workers, progress=self.progress)
 
-        Where they share no folder, each computes what it does not find.
+    def _shared(self, cells: Sequence[Any], fingerprint: str) -> Embedded:
+        """The features of all examples, of which each process has computed a share.
+
+        They are told, and not read from a folder: machines' features may differ in a last bit.
         """
-
-        def into_cache(some: Sequence[Any]) -> Embedded:
-            folder = self.cache or default_cache_folder()
-            cache = EmbeddingCache(folder, fingerprint, self.encoder.features)
-            return embed(
-                self.encoder, some, cache=cache, workers=self.workers, progress=self.progress
-            )
-
-        if processes.size() > 1:
-            into_cache(cells[processes.rank() :: processes.size()])
-            processes.wait()
-        return into_cache(cells)
+        count, rank = processes.size(), processes.rank()
+        with processes.together():
+            own = self._embedded(cells[rank::count], fingerprint)
+        shares = processes.gathered(torch.from_numpy(own.vectors))
+        reasons = processes.everyones(list(own.bad.items()))
+        whole = Embedded(np.empty((len(cells), self.encoder.features), dtype=np.float32))
+        for first, (vectors, bad) in enumerate(zip(shares, reasons, strict=True)):
+            whole.vectors[first::count] = vectors.numpy()
+            whole.bad.update({first + count * row: why for row, why in bad})
+        return whole
 
     def take_over(self, given: Usable) -> Usable:
         """Examples that were read before, to be prepared as this encoder wants them.

@@ -152,33 +152,41 @@ class PersistentGibbs(NegativePhase):
     def health(self, crf: PairwiseCRF, fields: Fields, rows: Tensor) -> ChainHealth | None:
         """How the chains of some rows fare, from sweeps that leave no trace in them.
 
+        Some of all processes' rows are taken at random, the same ones however these are shared.
+
         Args:
             crf: the model.
             fields: its fields for the rows.
             rows: their numbers, (batch,); a few are enough.
 
         Returns:
-            The worst of all processes; None for one chain a row, and for chains that have not run.
+            None for one chain a row, and for chains that have not run.
         """
-        own = self._own_health(crf, fields, rows)
-        told = (-math.inf, -math.inf, -math.inf)
-        if own is not None:
-            told = (own.r_hat, -own.effective, own.stuck)
-        r_hat, effective, stuck = processes.largest(torch.tensor(told).double()).tolist()
-        return None if r_hat == -math.inf else ChainHealth(r_hat, -effective, stuck)
-
-    def _own_health(self, crf: PairwiseCRF, fields: Fields, rows: Tensor) -> ChainHealth | None:
-        """What `health` says of the chains of this process alone."""
-        rows = rows[:PROBED_ROWS]
-        latent, done = (part.to(rows.device) for part in self.store.read(rows.cpu()))
-        if self.schedule.chains < 2 or len(rows) == 0 or not done.all():
+        if self.schedule.chains < 2:
             return None
-        fields = Fields(fields.latent[:PROBED_ROWS], fields.noisy[:PROBED_ROWS])
-        states, numbers = (
-            latent.to(fields.latent),
-            Uniforms(self.seed, Purpose.PROBE, rows, self.schedule.chains),
-        )
-        draws = []
+        chosen = self._probed(rows)
+        noisy = fields.noisy.expand(len(rows), -1)
+        own = self._probe(crf, Fields(fields.latent[chosen], noisy[chosen]), rows[chosen])
+        draws = torch.cat(processes.gathered(own))
+        return chain_health(draws) if len(draws) else None
+
+    def _probed(self, rows: Tensor) -> Tensor:
+        """Which of some rows are to be examined, by a random number of each, booleans (batch,)."""
+        numbers = Uniforms(self.seed, Purpose.PROBE, rows, 1).draw(torch.zeros_like(rows), 0, 1)
+        _, done = self.store.read(rows.cpu())
+        place = numbers.flatten().masked_fill(done.to(rows.device) == 0, math.inf)
+        first = torch.cat(processes.gathered(place)).sort().values[:PROBED_ROWS]
+        return place.isfinite() & (place <= float(first[-1]))
+
+    def _probe(self, crf: PairwiseCRF, fields: Fields, rows: Tensor) -> Tensor:
+        """Draws of the rows' chains, one a sweep, (rows, chains, sweeps, latent)."""
+        latent, done = (part.to(rows.device) for part in self.store.read(rows.cpu()))
+        shape = (len(rows), latent.shape[1], PROBED_SWEEPS, latent.shape[2])
+        draws = torch.empty(shape, dtype=torch.uint8, device=rows.device)
+        if len(rows) == 0:
+            return draws
+        states = latent.to(fields.latent)
+        numbers = Uniforms(self.seed, Purpose.PROBE, rows, self.schedule.chains)
         for sweep in range(PROBED_SWEEPS):
             states = run_gibbs(
                 crf,
@@ -190,15 +198,20 @@ class PersistentGibbs(NegativePhase):
                 burn_in=1,
                 sampler=self.schedule.sampler,
             ).latent
-            draws.append(states)
-        return chain_health(torch.stack(draws, 2))
+            draws[:, :, sweep] = states
+        return draws
 
     def position(self) -> dict[str, Any]:
-        """Where the chains of all processes stand, as tensors by row and numbers."""
-        bits, done = self.store.bits, self.store.done
-        if processes.size() > 1:
-            order = torch.cat(processes.gathered(self.store.rows)).argsort()
-            bits, done = (torch.cat(processes.gathered(part))[order] for part in (bits, done))
+        """Where the chains of all processes stand, as tensors by row and numbers.
+
+        The first process has them all, and the others none.
+        """
+        states = self.store.bits, self.store.done
+        bits, done = (
+            (processes.collected(part, self.store.rows) for part in states)
+            if processes.size() > 1
+            else states
+        )
         return {"bits": bits, "done": done, "sweeps": self.sweeps}
 
     def go_on_from(self, position: dict[str, Any]) -> None:

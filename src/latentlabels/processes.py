@@ -7,6 +7,8 @@ pickled objects.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 from typing import Any, Final
@@ -15,8 +17,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-# Until the last has done its share; of a process that has ended the connection breaks at once.
+from latentlabels.errors import LatentLabelsError, OtherProcessError
+
 LONGEST_WAIT: Final = timedelta(days=7)
+"""One may have to fit or to read for days while the others wait; a broken connection ends it."""
 
 
 def size() -> int:
@@ -29,29 +33,13 @@ def rank() -> int:
     return dist.get_rank() if size() > 1 else 0
 
 
-def wait() -> None:
-    """Go on when all have come here."""
-    if size() > 1:
-        dist.barrier(group=_on_cpu())
-
-
 def summed(tensor: Tensor) -> Tensor:
     """The sum of everyone's tensor, all of one shape."""
-    return _reduced(tensor, dist.ReduceOp.SUM) if size() > 1 else tensor
-
-
-def largest(tensor: Tensor) -> Tensor:
-    """The element by element largest of everyone's tensor, all of one shape."""
-    return _reduced(tensor, dist.ReduceOp.MAX) if size() > 1 else tensor
-
-
-def of_first(tensor: Tensor) -> Tensor:
-    """The first process's tensor, all of one shape."""
     if size() == 1:
         return tensor
-    first = tensor.detach().cpu().clone()
-    dist.broadcast(first, 0, group=_on_cpu())
-    return first.to(tensor.device)
+    total = tensor.detach().cpu().clone()
+    dist.all_reduce(total, group=_on_cpu())
+    return total.to(tensor.device)
 
 
 def gathered(tensor: Tensor) -> list[Tensor]:
@@ -69,10 +57,42 @@ def gathered(tensor: Tensor) -> list[Tensor]:
     return [part[: int(length)] for part, length in zip(parts, lengths, strict=True)]
 
 
-def everyones(content: bytes) -> list[bytes]:
-    """What each process has to say, in their order."""
-    own = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-    return [part.numpy().tobytes() for part in gathered(own)]
+def everyones(value: Any) -> list[Any]:
+    """Everyone's value of plain JSON."""
+    own = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+    return [json.loads(part.numpy().tobytes()) for part in gathered(own)]
+
+
+def collected(own: Tensor, rows: Tensor) -> Tensor | None:
+    """Everyone's rows in one tensor in the first process; None in the others.
+
+    Args:
+        own: values of this process's rows, (own rows, ...), on the CPU.
+        rows: which of all rows these are, (own rows,); each is one process's.
+    """
+    counts = [int(count) for count in gathered(torch.tensor([len(rows)]))]
+    if rank() > 0:
+        for part in (rows, own):
+            dist.send(part.contiguous(), 0, group=_on_cpu())
+        return None
+    whole = own.new_empty(sum(counts), *own.shape[1:])
+    whole[rows] = own
+    for sender, count in enumerate(counts[1:], 1):
+        places, part = rows.new_empty(count), own.new_empty(count, *own.shape[1:])
+        for incoming in (places, part):
+            dist.recv(incoming, sender, group=_on_cpu())
+        whole[places] = part
+    return whole
+
+
+def follow_first(tensors: Iterable[Tensor]) -> None:
+    """Give everyone's tensors the values of the first process's, in place."""
+    if size() == 1:
+        return
+    for tensor in tensors:
+        value = tensor.detach().cpu().contiguous()
+        dist.broadcast(value, 0, group=_on_cpu())
+        tensor.detach().copy_(value)
 
 
 def told(content: bytes | None) -> bytes:
@@ -94,10 +114,36 @@ def agreed(value: Any) -> Any:
     return json.loads(told(json.dumps(value).encode() if rank() == 0 else None))
 
 
-def _reduced(tensor: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
-    total = tensor.detach().cpu().clone()
-    dist.all_reduce(total, operation, group=_on_cpu())
-    return total.to(tensor.device)
+@contextmanager
+def together() -> Iterator[None]:
+    """What cannot be done in one process is an error in all, and none is left waiting for it.
+
+    Within, processes tell one another something directly after another `together` alone: who fails
+    tells so where the others tell that they have not.
+
+    Raises:
+        OtherProcessError: what was done within has failed in another process.
+    """
+    if size() == 1:
+        yield
+        return
+    note = f"Raised in process {rank()} of {size()}, counted from 0."
+    try:
+        yield
+    except OtherProcessError:
+        raise
+    except Exception as error:
+        # With the note, another `together` within has told everyone.
+        if note not in getattr(error, "__notes__", ()):
+            kind = "" if isinstance(error, LatentLabelsError) else f"{type(error).__name__}: "
+            everyones(f"{kind}{error}")
+            error.add_note(note)
+        raise
+    for process, failure in enumerate(everyones(None)):
+        if failure is not None:
+            raise OtherProcessError(
+                f"Process {process} of {size()}, counted from 0, cannot go on: {failure}"
+            )
 
 
 @cache

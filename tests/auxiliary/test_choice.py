@@ -13,7 +13,7 @@ from tests.small_pairs import pairs_of, rare_classes, rare_labels
 from latentlabels.auxiliary import choice
 from latentlabels.auxiliary.choice import FOLDS, fit_auxiliary
 from latentlabels.auxiliary.pairs import Pairs
-from latentlabels.auxiliary.rbm import clean_loss
+from latentlabels.auxiliary.rbm import DivergedError, clean_loss
 from latentlabels.errors import LabelError
 from latentlabels.model.posterior import Auxiliary
 from latentlabels.model.units import Bernoulli, Categorical, Joint
@@ -149,3 +149,13 @@ def test_an_unknown_kind_is_refused_with_those_there_are() -> None:
 def test_a_transition_of_labels_that_are_no_classes_is_refused() -> None:
     with pytest.raises(LabelError, match="joins classes to classes"):
         fit_auxiliary(rare_labels(10), "transition")
+
+
+def test_a_kind_that_diverges_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverge(*_: object, **__: object) -> Auxiliary:
+        raise DivergedError
+
+    monkeypatch.setattr(choice, "fit_rbm", diverge)
+    _, chosen = fit_auxiliary(of_an_rbm())
+    assert chosen.kind == "regression"
+    assert np.isnan(chosen.held_out_loss["rbm"])

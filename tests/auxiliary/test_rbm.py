@@ -14,7 +14,8 @@ from torch import Tensor
 
 from latentlabels.auxiliary import rbm
 from latentlabels.auxiliary.pairs import Pairs
-from latentlabels.auxiliary.rbm import RBMSettings, clean_loss, fit_rbm
+from latentlabels.auxiliary.rbm import DivergedError, RBMSettings, clean_loss, fit_rbm
+from latentlabels.errors import LatentLabelsError
 from latentlabels.model.pairwise import PairwiseCRF
 from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.model.units import Bernoulli
@@ -156,3 +157,13 @@ def test_the_fit_is_the_seeds() -> None:
     assert torch.equal(one.weight, other.weight)
     assert not torch.equal(one.weight, another.weight)
     assert one.kind == "rbm"
+
+
+def test_no_pass_is_refused() -> None:
+    with pytest.raises(LatentLabelsError, match="epochs is a whole number from 1, got 0"):
+        fit_rbm(draw_pairs(MODEL.crf(), 20), RBMSettings(epochs=0))
+
+
+def test_weights_that_are_no_numbers_are_an_error() -> None:
+    with pytest.raises(DivergedError, match=r"has diverged.*another auxiliary"):
+        fit_rbm(draw_pairs(MODEL.crf(), 20), RBMSettings(learning_rate=1e38, patience=2))

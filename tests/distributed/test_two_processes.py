@@ -22,14 +22,14 @@ ROOT = PROGRAM.parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore::latentlabels.sampling.diagnostics.ChainWarning")
 # float32 sums in another order, through some forty steps of Adam.
 NEARLY = 1e-5
-LONGEST = 300
+LONGEST = 900
 """Seconds after which processes wait for one another."""
 
 Told = dict[str, Any]
 
 
-def run(out: Path, *fits: str, start: tuple[str, ...] = ()) -> list[Told]:
-    """What each process tells of the fits, started by Python or by what else is named."""
+def run(out: Path, *fits: str, start: tuple[str, ...] = ()) -> tuple[int, str]:
+    """How the program ends and its errors, started by Python or by what else is named."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {
         **os.environ,
@@ -46,15 +46,21 @@ def run(out: Path, *fits: str, start: tuple[str, ...] = ()) -> list[Told]:
         except subprocess.TimeoutExpired:
             os.killpg(program.pid, signal.SIGKILL)
             raise
-    assert program.returncode == 0, errors
+    return program.returncode, errors
+
+
+def tell(out: Path, *fits: str, start: tuple[str, ...] = ()) -> list[Told]:
+    """What each process tells of the fits."""
+    code, errors = run(out, *fits, start=start)
+    assert code == 0, errors
     return [json.loads((out / f"{rank}.json").read_text()) for rank in range(2)]
 
 
 def assert_same_training(one: Told, other: Told) -> None:
     assert one["best"] == other["best"]
     for before, after in zip(one["history"], other["history"], strict=True):
-        # Each process examines chains of its own rows.
-        for name in before.keys() - {"r_hat", "effective", "stuck", "weight"}:
+        assert before.keys() == after.keys()
+        for name in before:
             assert before[name] == pytest.approx(after[name], rel=NEARLY), name
     assert one["tensors"].keys() == other["tensors"].keys()
     for name, tensor in one["tensors"].items():
@@ -70,15 +76,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def together(folder: Path) -> list[Told]:
     """What each of two processes tells of all fits, one after the other in one program."""
     assert FITS["stopped"](folder) == "StoppedError: "  # for them to go on with
-    return run(folder, *FITS)
+    return tell(folder, *FITS)
 
 
 @cache
 def alone(fit: str, folder: Path) -> Told:
     """What this process tells of a fit."""
-    told: Told = FITS[fit](folder)
-    assert told["processes"] == 1
-    return told
+    one: Told = FITS[fit](folder)
+    assert one["processes"] == 1
+    return one
 
 
 def assert_both_fitted(together: list[Told], fit: str, alone: Told) -> None:
@@ -88,14 +94,12 @@ def assert_both_fitted(together: list[Told], fit: str, alone: Told) -> None:
         assert_same_training(one[fit], alone)
 
 
-@pytest.mark.parametrize("fit", ["exact", "sampled", "taught"])
-def test_training_is_the_same(fit: str, together: list[Told], folder: Path) -> None:
+@pytest.mark.parametrize("fit", ["exact", "apart", "sampled", "taught", "tuned"])
+def test_training_is_the_same_in_fits_that_join_the_first(
+    fit: str, together: list[Told], folder: Path
+) -> None:
     assert ("sweeps" in alone(fit, folder)["history"][-1]) == (fit == "sampled")
     assert_both_fitted(together, fit, alone(fit, folder))
-
-
-def test_a_later_fit_joins_the_processes_of_the_first(together: list[Told], folder: Path) -> None:
-    assert_both_fitted(together, "start", alone("exact", folder))
 
 
 def test_another_number_of_processes_goes_on_where_one_stopped(
@@ -112,9 +116,79 @@ def test_processes_agree_on_a_seed_that_nobody_gave(together: list[Told]) -> Non
     assert one == other
 
 
+def test_batch_norms_are_kept_as_they_were_scored(together: list[Told]) -> None:
+    """Each process has seen other rows, and the model that is kept is one."""
+    one, other = (told["normalised"] for told in together)
+    assert one["tensors"] == other["tensors"]
+    best = one["history"][one["best"]]["validation"]
+    assert one["score"] == other["score"] == pytest.approx(best, rel=NEARLY)
+
+
+def test_features_need_not_be_the_same_to_the_last_bit(together: list[Told]) -> None:
+    one, other = (told["frozen"] for told in together)
+    assert "failed" not in one, one["failed"]
+    assert one["tensors"] == other["tensors"]
+    assert one["history"] == other["history"]
+
+
+def test_one_process_predicts_while_the_others_do_not(together: list[Told]) -> None:
+    predicted = [told["frozen"].get("predicted") for told in together]
+    assert len(predicted[0]) == 9
+    assert predicted[1] is None
+
+
+DIFFERENT = "LatentLabelsError: The processes that train together were given different data"
+
+
+@pytest.mark.parametrize(
+    ("what", "first", "last"),
+    [
+        (
+            "the auxiliary, which the first fits",
+            "LabelError: ",
+            "OtherProcessError: Process 0 of 2, counted from 0, cannot go on: ",
+        ),
+        (
+            "an input",
+            "OtherProcessError: Process 1 of 2, counted from 0, cannot go on: ValueError: Input X",
+            "ValueError: Input X contains NaN",
+        ),
+        ("other inputs", DIFFERENT, DIFFERENT),
+        ("other labels", DIFFERENT, DIFFERENT),
+        ("other settings", DIFFERENT, DIFFERENT),
+        ("the file of chains", "OtherProcessError: Process 1 of 2", "LatentLabelsError: "),
+        (
+            "a picture, in all",
+            *["InputError: 1 of 45 images cannot be used, the first in row 7 "] * 2,
+        ),
+        (
+            "batches of two, in all",
+            *["LatentLabelsError: 300 rows make batches of 2, which at most 1 processes"] * 2,
+        ),
+        (
+            "a method of the literature, in all",
+            *["LatentLabelsError: Methods of the literature are trained by one process"] * 2,
+        ),
+        ("no checkpoint", *["LatentLabelsError: The checkpoint "] * 2),
+    ],
+)
+def test_what_fails_in_one_process_fails_in_all(
+    what: str, first: str, last: str, together: list[Told]
+) -> None:
+    failures = [told["errors"][what] for told in together]
+    assert failures[0].startswith(first)
+    assert failures[1].startswith(last)
+
+
+def test_a_program_ends_when_one_process_fails_in_training(tmp_path: Path) -> None:
+    code, errors = run(tmp_path, "fail")
+    assert code != 0
+    assert "LatentLabelsError: A picture has gone." in errors
+
+
 def test_processes_that_torchrun_started_are_joined(tmp_path: Path, folder: Path) -> None:
     start = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    assert_both_fitted(run(tmp_path, "exact", start=start), "exact", alone("exact", folder))
+    assert_both_fitted(tell(tmp_path, "exact", start=start), "exact", alone("exact", folder))
 
 
 def test_another_number_of_processes_than_there_are_is_refused(together: list[Told]) -> None:

@@ -19,6 +19,7 @@ from tests.small_tables import SmallTable, global_generators, table_of_classes, 
 from torch import Tensor
 from torch.testing import assert_close
 
+from latentlabels import processes
 from latentlabels.evaluation.metrics import score
 from latentlabels.fitting import Fitted, ModelSettings, fit_model
 from latentlabels.model.pairwise import Potentials
@@ -26,8 +27,9 @@ from latentlabels.model.posterior import Auxiliary
 from latentlabels.model.schedule import AlphaSchedule, GibbsSchedule
 from latentlabels.model.units import Bernoulli, Categorical, Units
 from latentlabels.network.examples import Vectors
-from latentlabels.objective import RobustLoss
+from latentlabels.objective import ExactPhase, RobustLoss
 from latentlabels.sampling.diagnostics import ChainHealth, ChainWarning
+from latentlabels.training import fit as training_fit
 from latentlabels.training import module as training_module
 from latentlabels.training.module import RobustModule
 from latentlabels.training.rows import Batch, Draw, Rows
@@ -336,6 +338,35 @@ def test_weights_that_have_run_away_are_named(monkeypatch: pytest.MonkeyPatch) -
     assert kept["W"].units == {"clean": 1, "noisy": 2}
     assert kept["W"].value == pytest.approx(500, rel=0.01)
     assert history.chains.weight == abs(history.weights[0].value)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 64])
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_validation_rows_are_dealt_so_that_each_process_has_one(
+    count: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_out, _ = rows_of(table_of_tags(rows=count), verified=np.ones(count, bool))
+    monkeypatch.setattr(processes, "size", lambda: size)
+    shares = []
+    for rank in range(size):
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+        shares.append(training_fit._own(held_out))
+    assert all(len(share) for share in shares)
+    dealt = np.concatenate(shares)
+    assert np.unique(dealt).tolist() == list(range(count))
+    assert len(dealt) == max(count, size)
+
+
+def test_a_row_that_two_processes_predict_is_scored_once() -> None:
+    known = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    said = torch.tensor([[0.9, 0.2], [0.1, 0.8], [0.3, 0.6]])
+    scores = []
+    for rows in ([0, 1, 2], [2, 0, 1, 2, 0]):
+        module = RobustModule(fitted().model, ExactPhase(), SETTINGS)
+        module._validated = [(torch.tensor(rows), known[rows], said[rows])]
+        module.log = lambda _name, value, **_: scores.append(value)  # type: ignore[method-assign]
+        module.on_validation_epoch_end()
+    assert scores[0] == scores[1]
 
 
 @pytest.mark.parametrize("garbage", [np.nan, 1.0], ids=["NaN", "ones"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from latentlabels.auxiliary.pairs import Pairs
-from latentlabels.auxiliary.rbm import RBMSettings, clean_loss, fit_rbm
+from latentlabels.auxiliary.rbm import DivergedError, RBMSettings, clean_loss, fit_rbm
 from latentlabels.auxiliary.regression import fit_regression
 from latentlabels.auxiliary.transition import count_transition, is_applicable
 from latentlabels.errors import LabelError
@@ -80,7 +81,12 @@ def _held_out_losses(
     if len(pairs) < 2 * FOLDS:
         return {}
     folds = pairs.folds(FOLDS, seed)
-    return {
-        kind: float(np.mean([clean_loss(fit(fitted), held_out) for fitted, held_out in folds]))
-        for kind, fit in fits.items()
-    }
+    return {kind: _held_out_loss(fit, folds) for kind, fit in fits.items()}
+
+
+def _held_out_loss(fit: Callable[[Pairs], Auxiliary], folds: list[tuple[Pairs, Pairs]]) -> float:
+    """Mean over the folds; NaN where a fit has diverged."""
+    try:
+        return float(np.mean([clean_loss(fit(fitted), held_out) for fitted, held_out in folds]))
+    except DivergedError:
+        return math.nan

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from latentlabels.auxiliary.pairs import Pairs, smoothed_logits
+from latentlabels.errors import LatentLabelsError
 from latentlabels.model.marginal import is_tractable
 from latentlabels.model.pairwise import Fields, PairwiseCRF
 from latentlabels.model.posterior import Auxiliary
@@ -35,6 +36,10 @@ from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.objective import ExactPhase, NegativePhase, PersistentGibbs
 
 CHAIN_GROUPS = 8  # the fused sampler spreads groups over threads
+
+
+class DivergedError(LatentLabelsError):
+    """The weights of an RBM are no numbers."""
 
 
 @dataclass(frozen=True)
@@ -72,22 +77,34 @@ def fit_rbm(pairs: Pairs, settings: RBMSettings | None = None, *, seed: int = 0)
 
     Returns:
         An auxiliary of kind "rbm" with the settings' hidden units.
+
+    Raises:
+        DivergedError: no pass has a finite loss.
+        LatentLabelsError: no pass is wanted.
     """
     settings = settings or RBMSettings()
+    if settings.epochs < 1:
+        raise LatentLabelsError(f"epochs is a whole number from 1, got {settings.epochs}.")
     order = np.random.default_rng(seed).permutation(len(pairs))
     kept_back = int(settings.held_out * len(pairs))
     fitted, held_out = pairs.take(order[kept_back:]), pairs.take(order[:kept_back])
     best, best_loss, waited = None, np.inf, 0
     for rbm in islice(rbm_passes(fitted, settings, seed=seed), settings.epochs):
+        if not all(parameter.isfinite().all() for parameter in rbm.parameters()):
+            break
         auxiliary = _as_auxiliary(rbm)
         held_out_loss = clean_loss(auxiliary, held_out if kept_back else fitted)
-        if best is None or held_out_loss < best_loss:
+        if held_out_loss < best_loss:
             best, best_loss, waited = auxiliary, held_out_loss, 0
         else:
             waited += 1
             if waited == settings.patience:
                 break
-    assert best is not None, "at least one epoch"
+    if best is None:
+        raise DivergedError(
+            "The RBM of the verified pairs has diverged: no pass over them has a finite loss. Take "
+            f"a smaller learning_rate (it is {settings.learning_rate:g}), or another auxiliary."
+        )
     return best
 
 

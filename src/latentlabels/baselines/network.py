@@ -12,7 +12,9 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from latentlabels import processes
 from latentlabels.baselines.problem import Fitted, Problem
+from latentlabels.errors import LatentLabelsError
 from latentlabels.model.units import Units
 from latentlabels.network.encoders import Encoder
 from latentlabels.network.examples import in_batches
@@ -157,7 +159,16 @@ def fit_network(
             is to say of them stands as their clean labels.
         scored_by: what the best epoch has most of; by default the score of the clean labels.
         changes: to the settings of training, such as `learning_rate`.
+
+    Raises:
+        LatentLabelsError: several processes.
     """
+    if processes.size() > 1:
+        # Their losses are means over the batch that a process sees.
+        raise LatentLabelsError(
+            "Methods of the literature are trained by one process, and there are "
+            f"{processes.size()}. Start the program as one."
+        )
     units = problem.units
     settings = replace(problem.training, seed=seed, **changes)  # type: ignore[arg-type]
     with own_randomness(seed):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -146,9 +145,8 @@ def agreed() -> Iterator[Answers]:
         if processes.size() == 1:
             raise
         failure = error
-    told = json.dumps([_told(failure), answers.own]).encode()
     try:
-        heard = [json.loads(text) for text in processes.everyones(told)]
+        heard = processes.everyones([_told(failure), answers.own])
     except RuntimeError as error:  # of torch, where a connection breaks
         raise failure or OSError("another process has ended; nothing was written.") from error
     failed = next((outcome for outcome, _ in heard if outcome), None)

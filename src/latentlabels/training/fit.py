@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
     RichProgressBar,
 )
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -76,13 +77,14 @@ def train(
     phase: NegativePhase = ExactPhase()
     if not exact:
         own = _batches(model, rows, settings).owned
-        phase = PersistentGibbs(
-            torch.from_numpy(own).nonzero()[:, 0],
-            model.crf.latent.size,
-            settings.gibbs,
-            seed=settings.seed,
-            file=_own_file(settings.chain_file),
-        )
+        with processes.together():
+            phase = PersistentGibbs(
+                torch.from_numpy(own).nonzero()[:, 0],
+                model.crf.latent.size,
+                settings.gibbs,
+                seed=settings.seed,
+                file=_own_file(settings.chain_file),
+            )
     # Lightning keeps the mode it finds, and a module may come in that of evaluation.
     seen = _seen_by_teacher(model, rows)
     module = RobustModule(model.train(), phase, settings, seen, names)
@@ -115,12 +117,8 @@ def fit_module(
     settings, history = module.settings, History()
     batches = _batches(module, rows, settings)
     with _folder(settings) as folder, own_randomness(settings.seed):
-        run = run_of(module, rows, validation, settings)
-        if processes.agreed(run) != run:
-            raise LatentLabelsError(
-                "The processes that train together were given different data or settings. Let the "
-                "program do the same in each of them up to fit."
-            )
+        # Other machines' starting weights may differ in a last bit; the first's are trained.
+        run = processes.agreed(run_of(module, rows, validation, settings))
         position = Position(history, batches, run)
         start = position.begin(folder, resume=settings.resume, validated=validation is not None)
         callbacks: list[Callback] = [position]
@@ -143,14 +141,12 @@ def fit_module(
                     _loader(rows, batches, settings),
                     None
                     if validation is None
-                    else _loader(validation, _own_part(_in_order(validation)), settings),
+                    else _loader(validation, _in_order(validation, _own(validation)), settings),
                     start,
                 )
-        processes.wait()
         kept = LAST if validation is None else BEST
         history.best_epoch = _take_over(module, checkpoint(folder, kept))
         history.validation = history.epochs[history.best_epoch].get(VALIDATION_SCORE)
-        processes.wait()
     if told := history.skipped_told():
         warnings.warn(told, TrainingWarning, stacklevel=2)
     module.eval()
@@ -178,7 +174,8 @@ def _seen_by_teacher(model: RobustModel, rows: Rows) -> Tensor | None:
     if model.teacher is None:
         return None
     model.teacher.eval()
-    parts = [model.teacher(rows.x.batch(draw.rows)) for draw in _in_order(rows)]
+    everything = np.arange(len(rows))
+    parts = [model.teacher(rows.x.batch(draw.rows)) for draw in _in_order(rows, everything)]
     return torch.cat(parts)
 
 
@@ -196,17 +193,16 @@ def _folder(settings: TrainingSettings) -> Iterator[Path]:
 def _take_over(module: ScoredModule, kept: Path) -> int:
     """Give a module the weights of a checkpoint, which the first process reads; says its epoch."""
     epoch = None
-    if processes.rank() == 0:
-        saved = read_checkpoint(kept)
-        module.load_state_dict(saved["state_dict"])
-        epoch = saved["epoch"]
-    epoch = int(processes.agreed(epoch))
-    for name, tensor in module.state_dict().items():
-        if processes.size() > 1:
-            tensor.copy_(processes.of_first(tensor))
-        if not tensor.isfinite().all():
-            raise LatentLabelsError(diverged(module.settings, name))
-    return epoch
+    with processes.together():
+        if processes.rank() == 0:
+            saved = read_checkpoint(kept)
+            module.load_state_dict(saved["state_dict"])
+            for name, tensor in module.state_dict().items():
+                if not tensor.isfinite().all():
+                    raise LatentLabelsError(diverged(module.settings, name))
+            epoch = saved["epoch"]
+    processes.follow_first(module.state_dict().values())
+    return int(processes.agreed(epoch))
 
 
 def _best(folder: Path) -> ModelCheckpoint:
@@ -270,15 +266,14 @@ def _own_file(file: Path | None) -> Path | None:
     return file.with_name(f"{file.name}.{processes.rank()}")
 
 
-def _own_part(draws: list[Draw]) -> list[Draw]:
-    """Those of this process; none is left without, since all of them have to tell what they saw."""
-    own = draws[processes.rank() :: processes.size()]
-    return own or [Draw(draws[0].rows[:0])]
+def _own(validation: Rows) -> NDArray[np.int64]:
+    """The rows that this process predicts; one of another's where there are too few for all."""
+    return np.arange(processes.rank() % len(validation), len(validation), processes.size())
 
 
-def _in_order(rows: Rows) -> list[Draw]:
+def _in_order(rows: Rows, chosen: NDArray[np.int64]) -> list[Draw]:
     size = VECTORS if isinstance(rows.x, Vectors) else ENCODED
-    return [Draw(part) for part in split(len(rows), size)]
+    return [Draw(chosen[part]) for part in split(len(chosen), size)]
 
 
 @contextmanager

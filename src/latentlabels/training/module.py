@@ -106,7 +106,7 @@ class ScoredModule(L.LightningModule):
         largest = torch.stack([gradient.norm(math.inf) for gradient in gradients])
         # Adam keeps a mean of squares, which would never come down from infinity.
         bad = not (self._loss_is_finite and largest.square().isfinite().all())
-        bad = bool(processes.largest(torch.tensor(bad).int()))
+        bad = bool(processes.summed(torch.tensor(bad).int()))
         self.log("skipped", float(bad), on_step=False, on_epoch=True, reduce_fx="sum")
         self.skipped = self.skipped + 1 if bad else 0
         if not bad:
@@ -143,6 +143,10 @@ class ScoredModule(L.LightningModule):
         """Move a batch, whose fields are all tensors."""
         return Batch(*(part.to(device) for part in batch))
 
+    def on_validation_epoch_start(self) -> None:
+        """Let batch norms, which have seen other rows in each process, be as they will be saved."""
+        processes.follow_first(self.buffers())
+
     def validation_step(self, batch: Batch, _index: int) -> None:
         """Predict, and keep the predictions for the epoch's score."""
         self._validated.append((batch.rows, batch.clean, self.predicted(batch)))
@@ -152,7 +156,7 @@ class ScoredModule(L.LightningModule):
         own = [torch.cat(parts) for parts in zip(*self._validated, strict=True)]
         rows, clean, predicted = (torch.cat(processes.gathered(part)).numpy() for part in own)
         self._validated.clear()
-        order = rows.argsort()
+        _, order = np.unique(rows, return_index=True)
         clean, predicted = (part[order].astype(np.float64) for part in (clean, predicted))
         self.log(VALIDATION_SCORE, self.score(clean, predicted), prog_bar=True)
 

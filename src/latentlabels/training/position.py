@@ -141,23 +141,17 @@ class Position(Callback):
             LatentLabelsError: checkpoints are damaged, another run's, or not there for all
                 processes.
         """
-        told: dict[str, Any] = {}
-        if processes.rank() == 0:
-            try:
+        found = None
+        with processes.together():
+            if processes.rank() == 0:
                 found = self._find(folder, validated=validated) if resume else None
-                told = {"name": found and found.name, "epochs": self.history.epochs}
-            except LatentLabelsError as error:
-                told = {"error": str(error)}
-            else:
                 _tidy(folder, anew=found is None)
-        told = processes.agreed(told)
-        if "error" in told:
-            raise LatentLabelsError(told["error"])
-        if told["name"] is None:
+        name, epochs = processes.agreed([found and found.name, self.history.epochs])
+        if name is None:
             return None
-        self.history.epochs[:] = told["epochs"]
-        path = folder / str(told["name"])
-        if processes.largest(torch.tensor(not path.is_file()).int()):
+        self.history.epochs[:] = epochs
+        path = folder / str(name)
+        if not all(processes.everyones(path.is_file())):
             raise LatentLabelsError(
                 f"The checkpoint {path} is not there for all processes. Let checkpoints name a "
                 "folder that all machines share, or begin anew without resume."
