@@ -6,12 +6,13 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
@@ -27,6 +28,7 @@ RESULT_COLUMNS = frozenset(
     ["given", "proposed", "added", "removed", "verified", "predicted", "probabilities", "reason"]
 )
 STRINGS = pa.list_(pa.string())
+PREFIX, LOCK = ".latentlabels-", "lock"
 
 
 @contextmanager
@@ -62,7 +64,10 @@ def staged(out: Path, names: Sequence[str], *, overwrite: bool) -> Iterator[Path
         )
     # In the nearest folder there is: anywhere else may be another file system, or not ours.
     nearest = next(folder for folder in (place, *place.parents) if folder.is_dir())
-    aside = Path(tempfile.mkdtemp(prefix=".latentlabels-", dir=nearest))
+    _remove_leftovers(nearest)
+    aside = Path(tempfile.mkdtemp(prefix=PREFIX, dir=nearest))
+    held = FileLock(aside / LOCK)
+    held.acquire(timeout=0)
     try:
         # Folders that tempfile makes are closed to others; results are not.
         new, old = aside / "new", aside / "old"
@@ -71,7 +76,17 @@ def staged(out: Path, names: Sequence[str], *, overwrite: bool) -> Iterator[Path
         yield new
         _move(new, old, place)
     finally:
+        held.release()
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what runs that were killed have left in a folder; a run that goes on holds a lock."""
+    for file in folder.glob(f"{PREFIX}*/{LOCK}"):
+        with suppress(Timeout, OSError):
+            with FileLock(file, timeout=0):
+                pass
+            shutil.rmtree(file.parent, ignore_errors=True)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
