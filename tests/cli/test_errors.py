@@ -409,7 +409,7 @@ def test_too_little_memory_is_told(
     def allocates(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("latentlabels.cli.app.read_table", allocates)
+    monkeypatch.setattr("latentlabels.cli.app.open_table", allocates)
     arguments = ["clean", str(table), *COLUMNS, "--out", str(tmp_path / "run")]
     assert "out of memory" in fails(capsys, arguments, 1)
 
@@ -420,7 +420,7 @@ def test_a_mistake_of_ours_is_not_hidden(
     def mistaken(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("latentlabels.cli.app.read_table", mistaken)
+    monkeypatch.setattr("latentlabels.cli.app.open_table", mistaken)
     with pytest.raises(ZeroDivisionError):
         main(["clean", str(table), *COLUMNS, "--out", str(tmp_path / "run")])
     assert [path.name for path in tmp_path.iterdir()] == [table.name]

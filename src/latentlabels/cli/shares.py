@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from latentlabels.cli.roles import Roles
 from latentlabels.cli.rows import Rows, read_examples, read_rows
 from latentlabels.data.columns import InputKind
 from latentlabels.data.parts import in_parts
-from latentlabels.data.shards import shard_name, shard_of, write_manifest
+from latentlabels.data.shards import Shard, shard_name, write_manifest
 from latentlabels.data.table import Format, written_in_parts
 from latentlabels.errors import LatentLabelsError
 from latentlabels.estimator import RobustClassifier
@@ -189,10 +189,11 @@ def written_share(
     shard = path / shard_name(processes.rank(), processes.size())
     with written_in_parts(shard, kind) as write:
         yield write
-    answers.own["shard"] = shard_of(shard) if shard.exists() else None
+    answers.own["shard"] = asdict(Shard.of(shard)) if shard.exists() else None
 
 
 def commit(path: Path, answers: Answers) -> None:
     """Commit the shards that all processes have written, if there are several."""
     if processes.size() > 1:
-        write_manifest(path, [told["shard"] for told in answers.all if told["shard"]])
+        told = [answer["shard"] for answer in answers.all]
+        write_manifest(path, [Shard(**shard) for shard in told if shard])

@@ -75,10 +75,12 @@ class ParquetTable:
         names = self.column_names if columns is None else list(columns)
         if sum(map(self._bytes_of, names)) > MAPPED_FROM:
             return self._mapped(names)
-        return pa.concat_tables([part for _, part in self.parts(names, 0, self.num_rows)])
+        return pa.concat_tables(
+            [part for _, part in self.parts(names, 0, self.num_rows, PART_ROWS)]
+        )
 
     def parts(
-        self, columns: Sequence[str], start: int, stop: int, rows: int = PART_ROWS
+        self, columns: Sequence[str], start: int, stop: int, rows: int
     ) -> Iterator[tuple[int, pa.Table]]:
         """Some rows, a part at a time.
 
@@ -160,7 +162,7 @@ def in_parts(
     """Some columns and rows of a table, a part at a time: see `ParquetTable.parts`."""
     stop = table.num_rows if stop is None else stop
     if isinstance(table, ParquetTable):
-        yield from table.parts(columns, start, stop)
+        yield from table.parts(columns, start, stop, PART_ROWS)
         return
     chosen = table.select(columns)
     for first in range(start, stop, PART_ROWS):

@@ -6,21 +6,62 @@ The manifest is written last. Without it the folder counts as nothing.
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Final, Literal
 
-import pyarrow.parquet
+from pydantic import Field, TypeAdapter, ValidationError
 
 from latentlabels.data.parts import ParquetTable
 from latentlabels.errors import TableError
 
 # Readers of folders of Parquet files pass over names that begin with an underscore.
 MANIFEST: Final = "_manifest.json"
-SCHEMA: Final = 1
-NAME: Final = re.compile(r"part-[0-9]{5,}-of-[0-9]{5,}\.parquet")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What a manifest says of a shard.
+
+    Attributes:
+        file: its name in the folder.
+        rows: how many it has.
+        sha256: of its content.
+    """
+
+    file: Annotated[str, Field(pattern=r"^part-[0-9]{5,}-of-[0-9]{5,}\.parquet$")]
+    rows: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> Shard:
+        """A shard as it lies on the disk.
+
+        Raises:
+            TableError: it is no Parquet file.
+        """
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(path.name, ParquetTable([path]).num_rows, digest)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The shards that belong together, in order.
+
+    Attributes:
+        schema: of the manifest.
+        rows: of all shards.
+        shards: at least one.
+    """
+
+    schema: Literal[1]
+    rows: int
+    shards: Annotated[list[Shard], Field(min_length=1)]
+
+
+READER: Final = TypeAdapter(Manifest)
 
 
 def shard_name(number: int, count: int) -> str:
@@ -28,24 +69,16 @@ def shard_name(number: int, count: int) -> str:
     return f"part-{number:05}-of-{count:05}.parquet"
 
 
-def shard_of(path: Path) -> dict[str, Any]:
-    """What a manifest says of a shard."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    rows = pyarrow.parquet.read_metadata(path).num_rows
-    return {"file": path.name, "rows": rows, "sha256": digest}
-
-
-def write_manifest(folder: Path, shards: Sequence[dict[str, Any]]) -> None:
+def write_manifest(folder: Path, shards: Sequence[Shard]) -> None:
     """Commit shards together: write the manifest aside, and rename it.
 
     Args:
         folder: where they are.
-        shards: what `shard_of` says of each, in order.
+        shards: in order.
     """
-    content = {"schema": SCHEMA, "rows": sum(shard["rows"] for shard in shards), "shards": shards}
+    manifest = Manifest(1, sum(shard.rows for shard in shards), list(shards))
     aside = folder / f".{MANIFEST}.tmp"
-    aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    aside.write_bytes(READER.dump_json(manifest, indent=1) + b"\n")
     aside.replace(folder / MANIFEST)
 
 
@@ -56,28 +89,20 @@ def open_shards(folder: Path) -> ParquetTable:
         TableError: no manifest or one that cannot be read, or shards that are not those it names.
     """
     try:
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        assert content["schema"] == SCHEMA
-        shards = [(str(s["file"]), int(s["rows"]), str(s["sha256"])) for s in content["shards"]]
-        assert shards
-        assert all(NAME.fullmatch(name) for name, _, _ in shards)
+        manifest = READER.validate_json((folder / MANIFEST).read_bytes())
     except FileNotFoundError as error:
         raise TableError(
             f"{folder} is a folder without {MANIFEST}; a table is one file, or the folder that "
             "several processes leave when all have ended well."
         ) from error
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
+    except ValidationError as error:
         raise TableError(
-            f"{folder / MANIFEST} is no manifest of schema {SCHEMA}. Write the table anew."
+            f"{folder / MANIFEST} is no manifest of schema 1. Write the table anew."
         ) from error
-    for name, rows, digest in shards:
-        path = folder / name
+    for shard in manifest.shards:
+        path = folder / shard.file
         if not path.is_file():
-            raise TableError(f"{folder} lacks {name}, which its manifest names. Write it anew.")
-        found = shard_of(path)
-        if (found["rows"], found["sha256"]) != (rows, digest):
-            raise TableError(
-                f"{path} is not the file that the manifest names: its content has changed. "
-                "Write the table anew."
-            )
-    return ParquetTable([folder / name for name, _, _ in shards])
+            raise TableError(f"{folder} lacks {shard.file}, which its manifest names.")
+        if Shard.of(path) != shard:
+            raise TableError(f"{path} is not the file that the manifest names: it was changed.")
+    return ParquetTable([folder / shard.file for shard in manifest.shards])
