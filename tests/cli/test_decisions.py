@@ -17,6 +17,7 @@ from tests.cli.arguments import COLUMNS, PROTOCOL, SMALL, fails
 
 from latentlabels.cli import main
 from latentlabels.data.columns import InputKind
+from latentlabels.description import space_of
 from latentlabels.review.decisions import Decisions, Subject, Verdict
 from latentlabels.review.opening import open_run
 from latentlabels.review.run import Run
@@ -34,9 +35,17 @@ def run(tmp_path: Path, cleaned_run: Path) -> Path:
 
 def reviewed(run: Path) -> Run:
     """The run as the command opens it."""
-    kind = InputKind.VECTOR
     model = read_description(run / "model")
-    return open_run(run, model, table=None, inputs=["x"], kind=kind, show=[], pictures=None)
+    return open_run(
+        run,
+        space_of(model.clean),
+        model.provenance,
+        table=None,
+        inputs=["x"],
+        kind=InputKind.VECTOR,
+        show=[],
+        pictures=None,
+    )
 
 
 def decide(run: Path, decided: Mapping[int, Sequence[str]]) -> Path:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,46 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from latentlabels.architecture import Architecture
-from latentlabels.cleaning import clean_labels
 from latentlabels.data.columns import InputKind
 from latentlabels.data.labels import LabelSpace, Vocabulary
-from latentlabels.description import SCHEMA, Description, columns_of
-from latentlabels.model.schedule import GibbsSchedule
-from latentlabels.results import cleaned_table
 from latentlabels.review.opening import open_run
 from latentlabels.review.run import Run
-from latentlabels.store import read_description
 
 NAMES = ("cat", "dog", "sky", "tree")
+
+
+@dataclass(frozen=True)
+class SmallRun:
+    """A run's folder, with the table beside it.
+
+    Attributes:
+        folder: the run's.
+        space: the clean labels.
+        shown: the column of examples.
+        kind: what it holds.
+    """
+
+    folder: Path
+    space: LabelSpace
+    shown: str
+    kind: str
+
+    @property
+    def decisions(self) -> Path:
+        """Where decisions are kept."""
+        return self.folder / "decisions.sqlite"
+
+    def opened(self, **options: Any) -> Run:
+        """The run as the command opens it."""
+        asked: dict[str, Any] = {"table": None, "show": [], "pictures": None, **options}
+        return open_run(
+            self.folder,
+            self.space,
+            {"table": "table.parquet"},
+            inputs=[self.shown],
+            kind=InputKind(self.kind),
+            **asked,
+        )
 
 
 def write_run(
@@ -40,46 +67,36 @@ def write_run(
     shown: str = "text",
     kind: str = "text",
     verified: Sequence[int] = (),
-) -> Path:
-    """What `clean` leaves of a table, as far as a review reads it; the table lies beside it."""
-    space = LabelSpace(("",), (Vocabulary(tuple(names), exclusive),))
+    reasons: Sequence[Sequence[str]] | None = None,
+) -> SmallRun:
+    """What `clean` leaves of a table, but for the model; NaN where nothing is proposed."""
     p = np.array(probabilities, dtype=np.float32)
-    known = np.isin(np.arange(len(p)), verified)
-    skipped = {int(row): "is empty" for row in np.flatnonzero(np.isnan(p).any(1))}
-    cleaned = clean_labels(space, [list(row) for row in given], p, (p > 0.5) * 1.0, known, skipped)
+    known = np.isfinite(p.sum(1))
+    on = p == p.max(1, keepdims=True) if exclusive else p > 0.5
+    proposed = [[name for name, it in zip(names, row, strict=True) if it] for row in on]
+    pairs = [(set(old), set(new)) for old, new in zip(given, proposed, strict=True)]
+    lists = {
+        "given": given,
+        "proposed": proposed,
+        "added": [sorted(new - old) for old, new in pairs],
+        "removed": [
+            sorted((old - new) & set(names)) if may else []
+            for (old, new), may in zip(pairs, known, strict=True)
+        ],
+    }
+    columns = {name: pa.array(cells, pa.list_(pa.string())) for name, cells in lists.items()}
+    columns["verified"] = pa.array(np.isin(np.arange(len(p)), verified))
+    rows = [list(row) if may else None for row, may in zip(p, known, strict=True)]
+    columns["probabilities"] = pa.array(rows, pa.list_(pa.float32()))
+    if reasons is not None:
+        columns["reasons"] = pa.array(reasons, pa.list_(pa.string()))
+    name = {ids: source.column(ids)} if ids else {"row": np.arange(len(p))}
     run = folder / "run"
-    (run / "model").mkdir(parents=True)
+    run.mkdir()
     pa.parquet.write_table(source, folder / "table.parquet")
-    rows = source.select([ids]) if ids else pa.table({"row": range(len(p))})
-    pa.parquet.write_table(cleaned_table(rows, cleaned), run / "cleaned.parquet")
-    roles = {"input": [shown], "input_kind": kind, "noisy": ["tags"], "noisy_forms": []}
-    description = Description(
-        schema=SCHEMA,
-        alpha=0.1,
-        prediction=GibbsSchedule(1, 1),
-        seed=0,
-        architecture=Architecture(1, (), 0.0, 0.0, 0, 0, "given", True, False),
-        clean=columns_of(space),
-        noisy=columns_of(space),
-        held_out_changes=0,
-        clean_forms=("classes" if exclusive else "names",),
-        settings={},
-        provenance={"table": "table.parquet", "columns": roles},
-        feature_names=None,
-    )
-    (run / "model" / "model.json").write_text(json.dumps(asdict(description)))
-    # Not read: a review needs no weights.
-    (run / "model" / "model.safetensors").write_bytes(b"")
-    (run / "model" / "vocabulary.json").write_text("{}")
-    return run
-
-
-def opened(run: Path, **options: Any) -> Run:
-    """The run as the command opens it."""
-    model = read_description(run / "model")
-    roles = model.provenance["columns"]
-    asked: dict[str, Any] = {"table": None, "show": [], "pictures": None, **options}
-    return open_run(run, model, inputs=roles["input"], kind=InputKind(roles["input_kind"]), **asked)
+    pa.parquet.write_table(pa.table({**name, **columns}), run / "cleaned.parquet")
+    space = LabelSpace(("",), (Vocabulary(tuple(names), exclusive),))
+    return SmallRun(run, space, shown, kind)
 
 
 def texts(rows: int) -> pa.Table:
@@ -98,7 +115,7 @@ def sure(*names: str) -> list[float]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def run(tmp_path: Path) -> SmallRun:
     """Five texts: doubt in rows 1, 3 and 0, row 2 verified, row 4 without a proposal."""
     given = [["cat"], ["dog", "sea"], ["sky"], ["cat", "tree"], ["dog"]]
     p = [
@@ -112,7 +129,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def pictures(tmp_path: Path) -> SmallRun:
     """Pictures of one class each; their files lie in a folder of their own."""
     inside = tmp_path / "pictures"
     inside.mkdir()

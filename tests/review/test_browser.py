@@ -23,8 +23,10 @@ import pyarrow as pa
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
-from tests.review.conftest import NAMES, opened, texts, write_run
+from tests.review.conftest import NAMES, SmallRun, texts, write_run
+from tests.small_tables import QUICK
 
+from latentlabels import RobustClassifier
 from latentlabels.review.decisions import Decision, Decisions, read_decisions
 from latentlabels.review.server import review_app
 
@@ -45,12 +47,20 @@ class Process:
     """`latentlabels review` as a process of its own.
 
     Args:
-        run: the run's folder.
+        run: the run, with a model in it.
         port: where it listens.
     """
 
-    def __init__(self, run: Path, port: int = 0) -> None:
-        arguments = ["review", str(run), "--no-browser", "--port", str(port)]
+    def __init__(self, run: SmallRun, port: int = 0) -> None:
+        arguments = [
+            "review",
+            str(run.folder),
+            "--show",
+            run.shown,
+            "--no-browser",
+            "--port",
+            str(port),
+        ]
         self.process = subprocess.Popen(
             [sys.executable, "-c", SERVE, *arguments], stdout=subprocess.PIPE, text=True
         )
@@ -73,11 +83,11 @@ class Process:
 
 
 @contextmanager
-def served(run: Path) -> Iterator[str]:
+def served(run: SmallRun) -> Iterator[str]:
     """The page's address; a thread serves it."""
-    page = opened(run)
+    page = run.opened()
     with (
-        Decisions(run / "decisions.sqlite", page.subject) as decisions,
+        Decisions(run.decisions, page.subject) as decisions,
         socket.create_server(("127.0.0.1", 0)) as listening,
     ):
         port = listening.getsockname()[1]
@@ -116,21 +126,30 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
+def run(tmp_path: Path) -> SmallRun:
+    """Sixty texts in all degrees of doubt."""
     random = np.random.default_rng(0)
     p = random.random((ROWS, len(NAMES)))
     given = [[name for name in NAMES if random.random() < 0.4] for _ in range(ROWS)]
     return write_run(tmp_path, texts(ROWS), given, p)
 
 
+def with_model(run: SmallRun) -> None:
+    """Add the model that the command wants to be there; it tells the labels alone."""
+    x, labels = np.eye(4, dtype=np.float32), [[name] for name in NAMES]
+    model: RobustClassifier = RobustClassifier(**QUICK).fit(x, labels, clean=labels)
+    model.save(run.folder / "model", provenance={"table": "table.parquet"})
+
+
 @pytest.fixture
-def address(run: Path) -> Iterator[str]:
+def address(run: SmallRun) -> Iterator[str]:
     with served(run) as address:
         yield address
 
 
-def kept(run: Path) -> dict[int, Decision]:
-    return {decision.row: decision for decision in read_decisions(run / "decisions.sqlite")[1]}
+def kept(run: SmallRun) -> dict[int, Decision]:
+    """What stands in the file."""
+    return {decision.row: decision for decision in read_decisions(run.decisions)[1]}
 
 
 def row(page: Page) -> int:
@@ -154,7 +173,8 @@ def decided(page: Page) -> Locator:
     return page.locator("#decided")
 
 
-def test_fifty_rows_by_keyboard_with_a_kill_half_way(page: Page, run: Path) -> None:
+def test_fifty_rows_by_keyboard_with_a_kill_half_way(page: Page, run: SmallRun) -> None:
+    with_model(run)
     server = Process(run)
     page.goto(server.address)
     assert "token" not in page.url
@@ -177,7 +197,7 @@ def test_fifty_rows_by_keyboard_with_a_kill_half_way(page: Page, run: Path) -> N
         shown = row(page)
         if key == "1":
             page.keyboard.press("1")
-            expect(page.locator(".accept")).to_have_text(re.compile("Save edit"))
+            expect(page.locator(".accept")).to_have_text(re.compile("Save"))
             proposed = ticked(page)
             press(page, "a")
         else:
@@ -206,7 +226,7 @@ def test_fifty_rows_by_keyboard_with_a_kill_half_way(page: Page, run: Path) -> N
     assert set(kept(run)) == {shown for shown, _ in order[:-2]}
 
 
-def test_editing_by_keyboard(page: Page, run: Path, address: str) -> None:
+def test_editing_by_keyboard(page: Page, run: SmallRun, address: str) -> None:
     page.goto(address)
     shown = row(page)
     for number in range(1, 5):
@@ -246,7 +266,7 @@ def test_filters_and_search_stay_through_a_reload(page: Page, address: str) -> N
     expect(page.locator("h2", has_text="No row matches")).to_be_visible()
 
 
-def test_two_tabs_lose_nothing(page: Page, run: Path, address: str) -> None:
+def test_two_tabs_lose_nothing(page: Page, run: SmallRun, address: str) -> None:
     other = page.context.new_page()
     for tab in (page, other):
         tab.goto(address)
@@ -255,6 +275,7 @@ def test_two_tabs_lose_nothing(page: Page, run: Path, address: str) -> None:
     press(page, "a")
     other.keyboard.press("r")
     expect(other.locator("#status")).to_contain_text("decided elsewhere")
+    expect(other.locator("article")).to_have_attribute("data-seen", re.compile(r"\d"))
     assert row(other) == first
     assert kept(run)[first].verdict == "accept"
     press(other, "ArrowRight")

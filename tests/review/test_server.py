@@ -6,14 +6,14 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
-from tests.review.conftest import NAMES, opened, texts, write_run
+from tests.review.conftest import NAMES, SmallRun, texts, write_run
 
 from latentlabels.review.decisions import Decisions, read_decisions
 from latentlabels.review.server import review_app
@@ -32,15 +32,16 @@ class Page(TestClient):
     """A browser on the page of a run.
 
     Args:
-        run: the run's folder.
+        run: the run.
         address: what it calls the server.
+        options: of opening the run.
     """
 
-    def __init__(self, run: Path, address: str = OWN) -> None:
-        self.run = opened(run)
-        self.file = run / "decisions.sqlite"
-        self.decisions = Decisions(self.file, self.run.subject)
-        app = review_app(self.run, self.decisions, port=PORT, token=TOKEN)
+    def __init__(self, run: SmallRun, address: str = OWN, **options: Any) -> None:
+        page = run.opened(**options)
+        self.file = run.decisions
+        self.decisions = Decisions(self.file, page.subject)
+        app = review_app(page, self.decisions, port=PORT, token=TOKEN)
         super().__init__(app, base_url=address)
 
     def enter(self):
@@ -72,8 +73,8 @@ class Page(TestClient):
 
 
 @pytest.fixture
-def page(folder: Path) -> Iterator[Page]:
-    page = Page(folder)
+def page(run: SmallRun) -> Iterator[Page]:
+    page = Page(run)
     page.enter()
     yield page
     page.decisions.close()
@@ -82,8 +83,8 @@ def page(folder: Path) -> Iterator[Page]:
 # Who is let in.
 
 
-def test_the_address_opens_the_page_and_a_cookie_keeps_it_open(folder):
-    page = Page(folder)
+def test_the_address_opens_the_page_and_a_cookie_keeps_it_open(run):
+    page = Page(run)
     assert page.get("/").status_code == 403
     assert page.get("/", params={"token": "another"}).status_code == 403
     assert page.get("/row", params={"token": TOKEN}).status_code == 403
@@ -99,8 +100,8 @@ def test_the_address_opens_the_page_and_a_cookie_keeps_it_open(folder):
 
 
 @pytest.mark.parametrize("address", ["http://evil.example", "http://127.0.0.1:1", "http://[::1]"])
-def test_a_name_that_a_stranger_points_here_is_refused(folder, address):
-    page = Page(folder, address)
+def test_a_name_that_a_stranger_points_here_is_refused(run, address):
+    page = Page(run, address)
     assert page.get("/", params={"token": TOKEN}).status_code == 421
 
 
@@ -248,9 +249,9 @@ def test_the_second_of_two_tabs_is_told(page):
     assert page.say(row=1, verdict="edit", labels=[0], seen=first).status_code == 200
 
 
-def test_nothing_is_lost_when_the_server_starts_again(page, folder):
+def test_nothing_is_lost_when_the_server_starts_again(page, run):
     page.say(row=1, verdict="accept")
-    again = Page(folder)
+    again = Page(run)
     again.enter()
     assert again.number() == 3
     again.say(row=3, verdict="accept")
@@ -297,11 +298,9 @@ def test_what_is_no_verdict_is_refused(page, content):
 def test_odd_labels_are_text_everywhere(tmp_path):
     given = [[ODD[0], ODD[3], "<b>a word</b>"], [ODD[1]]]
     source = pa.table({"key": ["<i>id</i>", "b"], "text": ["<img src=x onerror=alert(1)>", ""]})
-    run = write_run(tmp_path, source, given, [[0.6, 0.6, 0.7, 0.6]] * 2, names=ODD)
-    cleaned = pa.parquet.read_table(run / "cleaned.parquet")
-    reasons = pa.array([["added <u>: <s>1</s>"], []], pa.list_(pa.string()))
-    pa.parquet.write_table(cleaned.append_column("reasons", reasons), run / "cleaned.parquet")
-    page = Page(run)
+    reasons = [["added <u>: <s>1</s>"], []]
+    p = [[0.6, 0.6, 0.7, 0.6]] * 2
+    page = Page(write_run(tmp_path, source, given, p, names=ODD, reasons=reasons))
     whole = page.enter().text
     page.say(row=0, verdict="edit", labels=[0, 1, 2, 3])
     assert page.kept()[0][1] == tuple(ODD)
@@ -339,19 +338,16 @@ def test_a_row_says_what_is_given_proposed_and_decided(page):
 
 
 @pytest.fixture
-def gallery(pictures: Path) -> Iterator[Page]:
+def gallery(pictures: SmallRun) -> Iterator[Page]:
     page = Page(pictures)
     page.enter()
     yield page
     page.decisions.close()
 
 
-def test_pictures_of_the_folder_are_drawn_anew(tmp_path, pictures):
-    page = Page(pictures)
-    page.run = opened(pictures, pictures=tmp_path / "pictures")
-    page.app = review_app(page.run, page.decisions, port=PORT, token=TOKEN)
-    client = TestClient(page.app, base_url=OWN)
-    client.get("/", params={"token": TOKEN})
+def test_pictures_of_the_folder_are_drawn_anew(tmp_path: Path, pictures: SmallRun):
+    client = Page(pictures, pictures=tmp_path / "pictures")
+    client.enter()
     for row in (0, 1, 10):
         answer = client.get(f"/picture/{row}/0")
         assert answer.headers["content-type"] == "image/png"
@@ -362,7 +358,7 @@ def test_pictures_of_the_folder_are_drawn_anew(tmp_path, pictures):
         answer = client.get(f"/picture/{row}/0")
         assert answer.status_code == 404, row
         assert b"secret" not in answer.content
-    page.decisions.close()
+    client.decisions.close()
 
 
 def test_by_default_the_folder_is_the_table_s(gallery):

@@ -13,6 +13,7 @@ from latentlabels.cli.console import Voice
 from latentlabels.cli.options import VoiceOptions, grouped
 from latentlabels.cli.roles import roles_in
 from latentlabels.cli.rows import image_folder
+from latentlabels.description import space_of
 from latentlabels.errors import MissingPackageError
 from latentlabels.results import DECISIONS, MODEL
 from latentlabels.review.decisions import Decisions, read_decisions
@@ -89,7 +90,8 @@ def review(
         roles = roles_in(described.provenance)
         reviewed = open_run(
             run,
-            described,
+            space_of(described.clean),
+            described.provenance,
             table=table,
             inputs=roles.input,
             kind=roles.input_kind,

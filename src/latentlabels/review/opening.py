@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from latentlabels.data.columns import InputKind, column_of, input_kind
+from latentlabels.data.labels import LabelSpace
 from latentlabels.data.table import read_table
-from latentlabels.description import Description, space_of
 from latentlabels.errors import TableError, shown
 from latentlabels.provenance import of_table
 from latentlabels.results import ROW_COLUMN
@@ -24,7 +24,8 @@ LISTS: Final = ("given", "proposed", "added", "removed")
 
 def open_run(
     folder: Path,
-    model: Description,
+    space: LabelSpace,
+    provenance: Mapping[str, Any],
     *,
     table: Path | None,
     inputs: Sequence[str],
@@ -36,7 +37,8 @@ def open_run(
 
     Args:
         folder: the run's.
-        model: what the model that cleaned says of itself.
+        space: the clean labels of the model that cleaned.
+        provenance: where that model came from.
         table: the table that was cleaned; by default the one that the model was fitted on, if it is
             beside the run, in it, or in the working directory.
         inputs: columns that the model looks at.
@@ -47,14 +49,13 @@ def open_run(
     Raises:
         TableError: files that are not there, or do not belong together.
     """
-    space = space_of(model.clean)
     if len(space.columns) > 1:
         raise TableError(
             f"The model has clean labels of {len(space.columns)} columns, and a review decides on "
             "one. Fit with --clean."
         )
     cleaned = _cleaned_table(folder, len(space.names))
-    path = _found(folder, model.provenance.get("table")) if table is None else table
+    path = _found(folder, provenance.get("table")) if table is None else table
     source = read_table(path)
     if source.num_rows != cleaned.num_rows:
         raise _not_the_table(path, f"it has {source.num_rows:,} rows, not {cleaned.num_rows:,}")

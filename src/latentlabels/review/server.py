@@ -78,6 +78,8 @@ def review_app(run: Run, decisions: Decisions, *, port: int, token: str) -> ASGI
     """
     queue = Queue(run, decisions)
     pages = _Pages(run, decisions, queue)
+    # What takes longer the first time is over before anybody waits for it.
+    pages.page(Asked())
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(LatentLabelsError, _refused)
     app.mount("/static", StaticFiles(directory=STATIC))

@@ -118,7 +118,7 @@ function isProposal() {
 
 function ticked() {
   if (!one("article")) return;
-  one(".accept .told").textContent = isProposal() ? "Accept" : "Save edit";
+  one(".accept .told").textContent = isProposal() ? "Accept" : "Save";
   one(".accept").classList.toggle("edited", !isProposal());
 }
 
@@ -200,7 +200,9 @@ async function find(text) {
   }
   const answer = await ask(`/labels?${new URLSearchParams({ search: text })}`);
   const found = await answer.text();
-  if (turn === asking && place.isConnected) place.innerHTML = found;
+  if (turn !== asking || !place.isConnected) return;
+  place.innerHTML = found;
+  place.scrollIntoView({ block: "nearest" });
 }
 
 function choose(button) {
