@@ -87,6 +87,22 @@ def test_a_large_column_is_mapped(
     assert not list(tmp_path.iterdir())
 
 
+def test_what_has_been_gone_through_is_let_go(tmp_path: Path) -> None:
+    """All rows in one group, as pandas writes them."""
+    vectors = np.random.default_rng(0).normal(size=(40_000, 128)).astype(np.float32)
+    path = tmp_path / "table.parquet"
+    table = pa.table({"x": pa.FixedSizeListArray.from_arrays(vectors.ravel(), 128)})
+    pa.parquet.write_table(table, path)
+    del table
+    most, before = 0, pa.total_allocated_bytes()
+    for first, part in ParquetTable([path]).parts(["x"], 0, len(vectors), 1000):
+        numbers = part.column("x").combine_chunks().flatten().to_numpy()
+        np.testing.assert_array_equal(numbers, vectors[first : first + 1000].ravel())
+        most = max(most, pa.total_allocated_bytes() - before)
+    # A few parts, the buffer and a page, of 20 MB.
+    assert most < vectors.nbytes / 2
+
+
 def test_a_table_of_arrow_has_parts_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "PART_ROWS", 10)
     read = list(in_parts(PLAIN, ["a"], 5, 28))

@@ -20,7 +20,8 @@ PART_ROWS: Final = 16_384
 # Of a Parquet file, columns of more bytes together are not read into memory.
 MAPPED_FROM: Final = 1 << 28
 MAPPED_ROWS: Final = 1000
-# Without a buffer a column of a row group, which may be the whole file, is read at once.
+# Without a buffer, or with one that reads ahead, a column of a row group, which may be the whole
+# file, lies in memory at once.
 BUFFER: Final = 1 << 20
 LONGEST_REASON: Final = 300
 
@@ -198,7 +199,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 def _opened(path: Path) -> pa.parquet.ParquetFile:
     try:
         # Not pyarrow.parquet.read_table, which adds columns it reads off the folders' names.
-        file = pa.parquet.ParquetFile(path, buffer_size=BUFFER)
+        file = pa.parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise damaged(path, "a Parquet file", error) from error
     rows = sum(file.metadata.row_group(g).num_rows for g in range(file.num_row_groups))
