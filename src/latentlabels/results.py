@@ -214,6 +214,6 @@ def _put_back(aside: Path, place: Path) -> None:
     for name in json.loads((aside / NAMES).read_text(encoding="utf-8"))["names"]:
         if (place / name).exists() and not (moving / name).exists():
             (place / name).rename(moving / name)
-        if (aside / OLD / name).exists():
-            (aside / OLD / name).rename(place / name)
+    for older in sorted((aside / OLD).iterdir()):
+        older.rename(place / older.name)
     moving.rename(aside / NEW)
