@@ -49,7 +49,8 @@ from safetensors.torch import save_file
 from latentlabels.cli import main as latentlabels
 from latentlabels.network.embedding_cache import SHARD_ROWS
 
-# In the order of a run. Resuming what has ended says that results are there.
+# In the order of a run. A process that is killed when results are in their place has ended: to
+# resume it says that they are there.
 PHASES = ("reading", "embedding", "auxiliary", "teachers", "fitting", "students", "writing")
 RESUMED, ENDED = "a resumed run", "ended"
 BACKBONE = "test_resnet.r160_in1k"
@@ -319,7 +320,7 @@ def main(argv: list[str] | None = None) -> int:
         print(", ".join(f"{phase} {took:.2f} s" for phase, took in reference.seconds.items()))
         aims = itertools.cycle(reference.seconds)
         number = 0
-        while kills.total() < arguments.moments:
+        while kills.total() - kills[ENDED] < arguments.moments:
             number += 1
             folder, aim = Path(scratch) / f"run-{number}", next(aims)
             prepare(folder, used=number % 2 == 0)

@@ -225,11 +225,10 @@ def _move(aside: Path, place: Path, names: Collection[str]) -> None:
         (aside / NEW).rename(place)
         return
     written = sorted(path.name for path in (aside / NEW).iterdir())
-    gone = sorted({*names} - {*written})
-    write_json(aside / NAMES, {"written": written, "gone": gone})
+    write_json(aside / NAMES, {"names": written})
     moving = (aside / NEW).rename(aside / MOVING)
     try:
-        for name in [*written, *gone]:
+        for name in sorted({*names, *written}):
             if (place / name).exists():
                 (place / name).rename(aside / OLD / name)
             if name in written:
@@ -245,11 +244,9 @@ def _put_back(aside: Path, place: Path) -> None:
     moving = aside / MOVING
     if not moving.is_dir():
         return
-    names = json.loads((aside / NAMES).read_text(encoding="utf-8"))
-    for name in names["written"]:
+    for name in json.loads((aside / NAMES).read_text(encoding="utf-8"))["names"]:
         if (place / name).exists() and not (moving / name).exists():
             (place / name).rename(moving / name)
-    for name in [*names["written"], *names["gone"]]:
-        if (aside / OLD / name).exists():
-            (aside / OLD / name).rename(place / name)
+    for older in sorted((aside / OLD).iterdir()):
+        older.rename(place / older.name)
     moving.rename(aside / NEW)
