@@ -97,14 +97,16 @@ class ParquetTable:
         Raises:
             TableError: a file is damaged.
         """
-        held = self.schema.empty_table().select(columns)
-        for piece in self._pieces(list(columns), start, stop, rows):
+        # Joined without a column, tables forget how many rows they have.
+        needed = list(columns) or self.column_names[:1]
+        held = self.schema.empty_table().select(needed)
+        for piece in self._pieces(needed, start, stop, rows):
             held = pa.concat_tables([held, piece])
             while len(held) >= rows:
-                yield start, held.slice(0, rows)
+                yield start, held.slice(0, rows).select(columns)
                 start, held = start + rows, held.slice(rows)
         if len(held):
-            yield start, held
+            yield start, held.select(columns)
         if start + len(held) != stop:
             raise TableError(f"{self.files[-1]} is damaged: it has fewer rows than it says.")
 
