@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from latentlabels import processes
 from latentlabels.errors import LatentLabelsError
 from latentlabels.evaluation.metrics import score
-from latentlabels.model.pairwise import Potentials
+from latentlabels.model.pairwise import Fields, Potentials
 from latentlabels.model.units import Units
 from latentlabels.network.dropout import dropping_by_row
 from latentlabels.network.potentials import encoder_in
@@ -281,7 +281,8 @@ class RobustModule(ScoredModule):
         health = phase.health(self.model.crf, fields, rows)
         if health is None:
             return
-        largest = largest_weights(self.model.crf, fields)
+        everyones = Fields(*(torch.cat(processes.gathered(part)) for part in fields))
+        largest = largest_weights(self.model.crf, everyones)
         health = replace(health, weight=abs(largest[0].value))
         for name, value in asdict(health).items():
             self._log(name, value)
