@@ -118,7 +118,12 @@ def test_tasks_of_slurm_are_joined(table: Path, tmp_path: Path, alone: Path) -> 
         port = str(server.getsockname()[1])
     job = {
         **{"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "fit", "SLURM_STEP_ID": "0", "SLURM_NNODES": "1"},
-        **{"SLURM_NTASKS": "2", "SLURM_NODEID": "0", "SLURM_NODELIST": "127.0.0.1"},
+        **{
+            "SLURM_NTASKS": "2",
+            "SLURM_NTASKS_PER_NODE": "2",
+            "SLURM_NODEID": "0",
+            "SLURM_NODELIST": "127.0.0.1",
+        },
         "MASTER_PORT": port,
     }
     out = tmp_path / "run"

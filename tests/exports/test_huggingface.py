@@ -34,7 +34,7 @@ def test_any_number_of_labels_comes_back(ids: str, tmp_path: Path) -> None:
     export(rows, HUGGINGFACE, tmp_path / "out")
     read = datasets.load_from_disk(tmp_path / "out")
     same_facts(read, rows)
-    assert read.column_names == ["key", "given", "verified", "probabilities", "labels"]
+    assert read.column_names == ["key", "given", "verified", "probabilities", "reasons", "labels"]
     kind = read.features["labels"].feature
     assert kind.names == list(ODD)
     assert [[kind.int2str(unit) for unit in units] for units in read["labels"]] == (

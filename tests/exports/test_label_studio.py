@@ -15,6 +15,7 @@ import pytest
 from tests.exports.cleaned import IDS, ODD, one, picture, several, with_pictures, with_texts
 
 from latentlabels.data.cells import Kind
+from latentlabels.data.labels import LabelSpace, Vocabulary
 from latentlabels.errors import LabelError, LatentLabelsError, TableError
 from latentlabels.exports.annotations import read_annotations, verify
 from latentlabels.exports.formats import ExportFormat, export
@@ -95,7 +96,8 @@ def test_pictures_are_linked_or_carried_along(tmp_path: Path) -> None:
 
 def test_a_label_that_xml_cannot_hold_is_told_of(tmp_path: Path) -> None:
     rows = with_texts(several())
-    object.__setattr__(rows.labels, "names", (*ODD[:-1], "nul\0"))
+    vocabulary = Vocabulary((*ODD[:-1], "nul\0"), exclusive=False)
+    object.__setattr__(rows.labels, "space", LabelSpace(("",), (vocabulary,)))
     object.__setattr__(rows.labels, "proposed", [[]] * 5)
     with pytest.raises(LabelError, match="holds '\\\\x00'"):
         export(rows, LABEL_STUDIO, tmp_path / "out")

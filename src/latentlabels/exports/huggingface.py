@@ -13,7 +13,6 @@ from latentlabels.data.columns import InputKind
 from latentlabels.errors import TableError, needing, shown
 from latentlabels.exports.pictures import cells_of, path_in
 from latentlabels.exports.rows import CleanedRows, Examples
-from latentlabels.results import cleaned_table
 
 STATE = "state.json"
 
@@ -36,7 +35,7 @@ def write_huggingface(rows: CleanedRows, out: Path) -> None:
     classes = datasets.ClassLabel(names=rows.names)
     name = "label" if rows.exclusive else "labels"
     kinds = {name: classes if rows.exclusive else datasets.List(classes)}
-    table = cleaned_table(rows.ids, rows.labels).drop_columns(["proposed", "added", "removed"])
+    table = rows.table().drop_columns(["proposed", "added", "removed"])
     columns = {name: _units(rows)}
     if rows.examples is not None:
         columns[rows.examples.name] = _cells(rows.examples)

@@ -15,7 +15,7 @@ from latentlabels.cleaning import CleanedLabels
 from latentlabels.data.cells import CellForm, Kind, read_labels
 from latentlabels.data.columns import InputKind, column_of, flags, input_kind
 from latentlabels.data.folders import read_json_object
-from latentlabels.data.labels import LabelSpace, Name, Vocabulary
+from latentlabels.data.labels import LabelSpace, Vocabulary
 from latentlabels.data.table import FORMATS, read_table
 from latentlabels.errors import LabelError, TableError, shown
 from latentlabels.exports.rows import CleanedRows, Examples
@@ -69,7 +69,8 @@ def read_cleaned(path: Path, model: Path | None = None) -> CleanedRows:
         probabilities=probabilities,
         changes=[],
     )
-    return CleanedRows(table.select([0]), labels)
+    reasons = _names(table, "reasons") if "reasons" in table.column_names else None
+    return CleanedRows(table.select([0]), labels, reasons=reasons)
 
 
 def read_examples(
@@ -112,7 +113,7 @@ def _table_in(path: Path) -> Path:
     return found[0]
 
 
-def _names(table: pa.Table, column: str) -> list[list[Name]]:
+def _names(table: pa.Table, column: str) -> list[list[Any]]:
     return [list(cell or ()) for cell in read_labels(table, column, NAMES).cells]
 
 

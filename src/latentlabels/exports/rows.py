@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from latentlabels.cleaning import CleanedLabels
 from latentlabels.data.columns import InputKind
+from latentlabels.results import STRINGS, cleaned_table
 
 # Probabilities of classes sum to one as far as single precision can tell.
 SUM_TOLERANCE = 1e-3
@@ -46,11 +47,13 @@ class CleanedRows:
         ids: a table of one column that names the rows.
         labels: their labels.
         examples: what they are labels of.
+        reasons: why, a sentence for each change; None where they are not told.
     """
 
     ids: pa.Table
     labels: CleanedLabels
     examples: Examples | None = None
+    reasons: list[list[str]] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,6 +61,14 @@ class CleanedRows:
     def showing(self, examples: Examples) -> CleanedRows:
         """The rows with their examples."""
         return replace(self, examples=examples)
+
+    def table(self) -> pa.Table:
+        """The table of cleaned labels."""
+        table = cleaned_table(self.ids, self.labels)
+        if self.reasons is None:
+            return table
+        place = table.column_names.index("reasons")
+        return table.set_column(place, "reasons", pa.array(self.reasons, STRINGS))
 
     @property
     def names(self) -> list[str]:

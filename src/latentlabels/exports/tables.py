@@ -10,7 +10,6 @@ import pyarrow as pa
 from latentlabels.data.table import FORMAT_NAMES, Format, write_table_atomically
 from latentlabels.errors import TableError, shown
 from latentlabels.exports.rows import CleanedRows, Examples, decimals
-from latentlabels.results import cleaned_table
 
 
 def write_table(rows: CleanedRows, path: Path, kind: Format) -> None:
@@ -26,7 +25,7 @@ def write_table(rows: CleanedRows, path: Path, kind: Format) -> None:
     Raises:
         TableError: a column name twice, or bytes where there is text alone.
     """
-    table = cleaned_table(rows.ids, rows.labels)
+    table = rows.table()
     place = table.column_names.index("probabilities")
     table = table.set_column(place, "probabilities", _named(rows, kind))
     if rows.examples is not None:
