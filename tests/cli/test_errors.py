@@ -276,7 +276,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, cleaned_run: Path) -> None:
         for name, value in vars(model).items():
             if name.startswith("_") or name.endswith("_"):
                 setattr(self, name, value)
-        self.history_ = History()
+        self.history_, self.calibration_ = History(), None
         return self
 
     monkeypatch.setattr(RobustClassifier, "fit", fit)
@@ -472,4 +472,6 @@ def test_the_installed_script_runs() -> None:
 
 def test_the_app_is_there_for_documentation() -> None:
     names = [getattr(command.callback, "__name__", None) for command in app.app.registered_commands]
-    assert names == ["clean", "fit", "apply", "predict", "demo", "compare", "reproduce"]
+    assert names == [
+        *("clean", "fit", "apply", "predict", "explain_row", "demo", "compare", "reproduce")
+    ]

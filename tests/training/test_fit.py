@@ -182,7 +182,8 @@ def test_checkpoints_go_where_they_are_asked_for(
     saved = torch.load(folder / name, weights_only=True)
     assert saved["epoch"] == fit.history.best_epoch
     for key, value in fit.model.state_dict().items():
-        assert torch.equal(saved["state_dict"][f"model.{key}"], value)
+        if key != "usual_input":  # measured when training is over
+            assert torch.equal(saved["state_dict"][f"model.{key}"], value)
 
     again = fitted(validation=validation, checkpoints=folder)
     assert {path.name for path in folder.iterdir()} == files, "a second run takes their place"
