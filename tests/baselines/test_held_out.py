@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import torch
@@ -41,12 +42,22 @@ def test_held_out_rows_are_told_where_something_can_be_learnt() -> None:
 
 
 def test_a_constant_example_has_the_weighted_mean_of_the_targets() -> None:
-    problem, _ = class_problem(np.eye(3), rows=60)
-    problem = _on(problem, np.ones((60, 1), np.float32))
-    problem = replace(problem, training=replace(problem.training, batch_size=60, epochs=60))
-    targets = torch.eye(3)[torch.arange(40) % 3]
-    weights = torch.tensor([1.0, 2.0, 5.0])[torch.arange(40) % 3]
-    fitted = fit_targets(problem, targets, 0, chosen=np.arange(20, 60), weights=weights)
+    # Batches of sixty: the weighted mean of a batch of few rows is another one on average.
+    problem, _ = class_problem(np.eye(3), rows=660)
+    problem = _on(problem, np.ones((660, 1), np.float32))
+    problem = replace(problem, training=replace(problem.training, batch_size=60, epochs=30))
+    targets = torch.eye(3)[torch.arange(600) % 3]
+    weights = torch.tensor([1.0, 2.0, 5.0])[torch.arange(600) % 3]
+    epochs = count()
+    fitted = fit_targets(
+        problem,
+        targets,
+        0,
+        chosen=np.arange(60, 660),
+        weights=weights,
+        # All epochs score the same on a constant: the last is to be kept.
+        scored_by=lambda *_: float(next(epochs)),
+    )
     expected = (weights[:, None] * targets).sum(0) / weights.sum()
     torch.testing.assert_close(fitted.predict(torch.ones(1, 1))[0], expected, atol=0.05, rtol=0)
 
