@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 from tests.monte_carlo import STANDARD_ERRORS
 from tests.small_models import SmallModel
 from tests.small_pairs import draw_pairs, pairs_of, rare_classes, rare_labels, rbm_joint
@@ -167,3 +169,20 @@ def test_no_pass_is_refused() -> None:
 def test_weights_that_are_no_numbers_are_an_error() -> None:
     with pytest.raises(DivergedError, match=r"has diverged.*another auxiliary"):
         fit_rbm(draw_pairs(MODEL.crf(), 20), RBMSettings(learning_rate=1e38, patience=2))
+
+
+def test_noisy_labels_of_many_pairs_are_not_written_down_densely() -> None:
+    rows, labels = 20_000, 1_000
+    units = np.random.default_rng(0).integers(0, labels, rows)
+    noisy = csr_array((np.ones(rows, np.float32), units, np.arange(rows + 1)), shape=(rows, labels))
+    clean = (units % 2).astype(np.float32)[:, None]
+    pairs = Pairs(Bernoulli(labels), Bernoulli(1), noisy, clean)
+    tracemalloc.start()
+    try:
+        settings = RBMSettings(epochs=1, batch=500)
+        loss = clean_loss(fit_rbm(pairs, settings), pairs)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert np.isfinite(loss)
+    assert peak < noisy.shape[0] * noisy.shape[1]

@@ -45,9 +45,14 @@ class Pairs:
             for k in range(count)
         ]
 
-    def noisy_tensor(self) -> Tensor:
-        """The noisy states as a dense float32 tensor, (pairs, noisy)."""
-        return torch.from_numpy(self.noisy.astype(np.float32).toarray())
+    def noisy_tensor(self, rows: Tensor | slice = slice(None)) -> Tensor:
+        """The noisy states of some pairs as a dense float32 tensor, (some, noisy)."""
+        chosen = rows if isinstance(rows, slice) else rows.numpy()
+        return torch.from_numpy(self.noisy[chosen].astype(np.float32).toarray())
+
+    def noisy_counts(self) -> Tensor:
+        """How many pairs have each noisy unit on, float64, (noisy,)."""
+        return torch.from_numpy(np.asarray(self.noisy.sum(0, dtype=np.float64)))
 
     def clean_tensor(self) -> Tensor:
         """The clean states as a float32 tensor, (pairs, clean)."""
@@ -57,11 +62,18 @@ class Pairs:
         """Natural parameters of p(ŷ) with half a count added to every unit, float64, (clean,)."""
         return smoothed_logits(self.clean_units, torch.from_numpy(self.clean))
 
+    def noisy_prior_logits(self) -> Tensor:
+        """The same of p(y), (noisy,)."""
+        return _smoothed(self.noisy_units, self.noisy_counts(), len(self))
+
 
 def smoothed_logits(units: Units, states: Tensor) -> Tensor:
     """Natural parameters whose mean is that of `states` (rows, units), smoothed; float64.
 
     Half a count for and half a count against are added to every unit.
     """
-    mean = (states.double().sum(0) + 0.5) / (len(states) + 1.0)
-    return units.logits_of(mean)
+    return _smoothed(units, states.double().sum(0), len(states))
+
+
+def _smoothed(units: Units, counts: Tensor, rows: int) -> Tensor:
+    return units.logits_of((counts + 0.5) / (rows + 1.0))

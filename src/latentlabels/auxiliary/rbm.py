@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentlabels.auxiliary.pairs import Pairs, smoothed_logits
+from latentlabels.auxiliary.pairs import Pairs
 from latentlabels.errors import LatentLabelsError
 from latentlabels.model.marginal import is_tractable
 from latentlabels.model.pairwise import Fields, PairwiseCRF
@@ -36,6 +36,7 @@ from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.objective import ExactPhase, NegativePhase, PersistentGibbs
 
 CHAIN_GROUPS = 8  # the fused sampler spreads groups over threads
+PAIRS_AT_ONCE = 2048  # where no gradient is wanted
 
 
 class DivergedError(LatentLabelsError):
@@ -131,14 +132,16 @@ def rbm_passes(
         {"params": _biases(rbm)},
     ]
     optimiser = torch.optim.Adam(groups, lr=settings.learning_rate, fused=True)
-    noisy, clean = pairs.noisy_tensor(), pairs.clean_tensor()
+    clean = pairs.clean_tensor()
     halves = torch.full((settings.hidden,), 0.5)
-    offsets = noisy.mean(0), torch.cat([clean.mean(0), halves])
+    noisy_mean = pairs.noisy_counts().float() / len(pairs)
+    offsets = noisy_mean, torch.cat([clean.mean(0), halves])
     while True:
-        shuffled = torch.randperm(len(noisy), generator=generator)
+        shuffled = torch.randperm(len(pairs), generator=generator)
         for rows in shuffled.split(settings.batch):
-            loss = _pair_loss(rbm, negative_phase, chain_groups, noisy[rows], clean[rows])
-            loss = loss + 0.5 * _squared_distance(_biases(rbm), prior) / len(noisy)
+            noisy = pairs.noisy_tensor(rows)
+            loss = _pair_loss(rbm, negative_phase, chain_groups, noisy, clean[rows])
+            loss = loss + 0.5 * _squared_distance(_biases(rbm), prior) / len(pairs)
             optimiser.zero_grad()
             loss.backward()
             with _centred(rbm, offsets):
@@ -180,8 +183,12 @@ def _centred(rbm: PairwiseCRF, offsets: tuple[Tensor, Tensor]) -> Iterator[None]
 
 def clean_loss(auxiliary: Auxiliary, pairs: Pairs) -> float:
     """Mean −log p_aux(ŷ | y) over the pairs, in nats."""
-    logits = auxiliary.clean_logits(pairs.noisy_tensor())
-    return -float(pairs.clean_units.log_probability(logits, pairs.clean_tensor()).mean())
+    clean, likely = pairs.clean_tensor(), []
+    for start in range(0, len(pairs), PAIRS_AT_ONCE):
+        some = slice(start, start + PAIRS_AT_ONCE)
+        logits = auxiliary.clean_logits(pairs.noisy_tensor(some))
+        likely.append(pairs.clean_units.log_probability(logits, clean[some]))
+    return -float(torch.cat(likely).mean())
 
 
 def _start(pairs: Pairs, settings: RBMSettings, generator: torch.Generator) -> PairwiseCRF:
@@ -189,7 +196,7 @@ def _start(pairs: Pairs, settings: RBMSettings, generator: torch.Generator) -> P
     rbm = PairwiseCRF(pairs.noisy_units, pairs.clean_units, settings.hidden, generator=generator)
     with torch.no_grad():
         rbm.clean_bias.copy_(pairs.clean_prior_logits())
-        rbm.noisy_bias.copy_(smoothed_logits(pairs.noisy_units, pairs.noisy_tensor()))
+        rbm.noisy_bias.copy_(pairs.noisy_prior_logits())
     return rbm
 
 
