@@ -12,7 +12,8 @@ folder holds a file of the user's, so that results are moved into it one by one.
 In the end model, cleaned table and metrics have to be those of the reference byte by byte (but for
 the date in model.json), and the same files have to be there: in the results' folder, among
 checkpoints, in the cache, in the folder for temporary files and beside them. Processes are forked
-from one that has imported the library, which would take each of them longer than the command.
+from one that has imported the library, which would take each of them longer than the command. And
+no embeddings that were written, nor a network that another followed, may have been made anew.
 
 Moments are spread over phases. A phase is known by what the process has left on the disk so far,
 which is the same whatever the machine is busy with: a moment is a random share of the time the
@@ -55,10 +56,11 @@ PHASES = ("reading", "embedding", "auxiliary", "teachers", "fitting", "students"
 RESUMED, ENDED = "a resumed run", "ended"
 BACKBONE = "test_resnet.r160_in1k"
 COLOURS = {"blue": (30, 40, 220), "green": (40, 200, 60), "red": (220, 50, 30)}
-POLL = 0.003
+POLL = 0.001
 RESULTS = ("cleaned.parquet", "metrics.json", "model")
 TOLD = "told.txt"
 NOTES = "notes.txt"
+NETWORKS = ("teacher-1", "teacher-2", "", "student-1", "student-2")
 IMPORTED = ["latentlabels.cli.app", "lightning", "timm"]
 
 
@@ -230,6 +232,14 @@ def results_of(folder: Path) -> dict[str, Any]:
     return {**found, "model/model.json": description}
 
 
+def done(folder: Path) -> dict[Path, int]:
+    """What is not done again, and when it was written: shards, networks that others followed."""
+    places = [folder / "checkpoints" / name / "last.ckpt" for name in NETWORKS]
+    trained = [place for place in places if place.exists()][:-1]
+    shards = folder.glob("cache/*/*.safetensors")
+    return {path: path.stat().st_mtime_ns for path in (*shards, *trained)}
+
+
 def differences(folder: Path, reference: Reference) -> list[str]:
     """In what a run differs from the reference."""
     here, there = files_of(folder), files_of(reference.folder)
@@ -333,8 +343,11 @@ def main(argv: list[str] | None = None) -> int:
             if number % 3 == 0 and phase != ENDED:
                 wait = moments.random() * sum(reference.seconds.values())
                 kills[RESUMED] += kill_after(command.start(folder), wait)
+            before = done(folder)
             said = resume(command, folder)
             failed = [said] if said else differences(folder, reference)
+            after = done(folder)
+            failed += [f"done again: {path}" for path in before if after.get(path) != before[path]]
             wrong[phase] += bool(failed)
             print(f"{number:3} killed in {phase:10} {'; '.join(failed) or 'same'}", flush=True)
             shutil.rmtree(folder)
