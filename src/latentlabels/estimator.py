@@ -404,13 +404,15 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def usable(self, X: Any) -> Usable:
         """Read examples once; what comes back may be passed for X to `fit` and the others.
 
+        Processes that work together all call it, and each reads a share.
+
         Raises:
             InputError: examples of another form, or bad ones where they are not skipped.
             BackboneError: a backbone that cannot be had.
         """
         if not hasattr(self, "model_"):
             self._start_encoder()
-        return self._read(X)
+        return self._read(X, shared=True)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """p(ŷ | x) of every clean label, (rows, clean); NaN for skipped examples."""

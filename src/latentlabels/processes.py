@@ -7,6 +7,8 @@ pickled objects.
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,6 +21,8 @@ from torch import Tensor
 
 from latentlabels.errors import LatentLabelsError, OtherProcessError
 
+LONGEST_AGREEMENT: Final = timedelta(seconds=30)
+"""Processes that meet the same error meet it at the same step."""
 LONGEST_WAIT: Final = timedelta(days=7)
 """One may have to fit or to read for days while the others wait; a broken connection ends it."""
 
@@ -112,6 +116,26 @@ def told(content: bytes | None) -> bytes:
 def agreed(value: Any) -> Any:
     """The first process's value of plain JSON."""
     return json.loads(told(json.dumps(value).encode() if rank() == 0 else None))
+
+
+def give_up_unless_all_failed(error: Exception) -> None:
+    """Of an error in the middle of joint work: return if all meet one, or else end this process.
+
+    Others would wait in that work until it times out; they are freed when this process has ended.
+    """
+    if size() == 1:
+        return
+    try:
+        dist.monitored_barrier(group=_on_cpu(), timeout=LONGEST_AGREEMENT)
+    except RuntimeError:
+        what = "another process has ended" if _is_of_connection(error) else str(error)
+        sys.stderr.write(f"latentlabels: error: process {rank()} of {size()}: {what}\n")
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _is_of_connection(error: Exception) -> bool:
+    return isinstance(error, RuntimeError) and "onnection" in str(error)
 
 
 @contextmanager

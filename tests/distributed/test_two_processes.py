@@ -183,7 +183,7 @@ def test_what_fails_in_one_process_fails_in_all(
 def test_a_program_ends_when_one_process_fails_in_training(tmp_path: Path) -> None:
     code, errors = run(tmp_path, "fail")
     assert code != 0
-    assert "LatentLabelsError: A picture has gone." in errors
+    assert "latentlabels: error: process 1 of 2: A picture has gone." in errors
 
 
 def test_processes_that_torchrun_started_are_joined(tmp_path: Path, folder: Path) -> None:

@@ -67,8 +67,9 @@ VALUES = {
     **dict.fromkeys(("--folder", "--weights", "--model"), PATHS),
     **dict.fromkeys(("--cache", "--checkpoints", "--chain-file"), st.sampled_from(["kept", "/"])),
 }
-# These look for models on the network, and images or texts are another test's.
-LEFT_OUT = {"--help", "--input-kind", "--backbone", "--out"}
+# These look for models on the network or start this program anew, and images or texts are another
+# test's.
+LEFT_OUT = {"--help", "--input-kind", "--backbone", "--out", "--devices", "--nodes"}
 COMMANDS = {
     "clean": ("--input", "x", "--noisy", "tags", "--clean", "labels"),
     "fit": ("--input", "x", "--noisy", "word", "--clean", "class"),

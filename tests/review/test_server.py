@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -97,6 +98,20 @@ def test_the_address_opens_the_page_and_a_cookie_keeps_it_open(run):
         assert page.get(address).status_code == 403
     page.cookies.set(f"latentlabels-{PORT}", "another")
     assert page.get("/row").status_code == 403
+
+
+def test_changes_that_a_precision_left_for_review_are_proposed(tmp_path):
+    texts = pa.table({"key": ["one"], "text": ["a dog"]})
+    run = write_run(tmp_path, texts, [["cat"]], [[0.9, 0.2, 0.1]], names=["cat", "dog", "sky"])
+    path = run.folder / "cleaned.parquet"
+    kept = pa.parquet.read_table(path)
+    lists = {"review_added": [["dog"]], "review_removed": [["cat"]]}
+    for name, cells in lists.items():
+        kept = kept.append_column(name, pa.array(cells, pa.list_(pa.string())))
+    pa.parquet.write_table(kept, path)
+    cleaned = run.opened().cleaned
+    told = {name: cleaned.column(name).to_pylist()[0] for name in ("proposed", "added", "removed")}
+    assert told == {"proposed": ["dog"], "added": ["dog"], "removed": ["cat"]}
 
 
 @pytest.mark.parametrize("address", ["http://evil.example", "http://127.0.0.1:1", "http://[::1]"])

@@ -171,6 +171,8 @@ def apply(
 
     Columns are those of fitting, where they are not named.
     """
+    if output.wanted is not None:
+        require_share(output.wanted)
     launch(Machines(sharing.devices, sharing.nodes))
     voice = Voice(run)
     name = f"cleaned.{output.format}"
@@ -330,13 +332,13 @@ def _fit(
 
     All processes fit; the first cleans and writes.
     """
-    launch(Machines(training.devices, training.nodes, training.strategy))
-    voice = Voice(run)
     kind, wanted = None, None
     if isinstance(output, CleanedOutput):
         kind, wanted = output.format, output.wanted
     if wanted is not None:
         require_share(wanted)
+    launch(Machines(training.devices, training.nodes, training.strategy))
+    voice = Voice(run)
     table_name = [] if kind is None else [f"cleaned.{kind}"]
     written = [*table_name, MODEL, METRICS, *_skipped(reading)]
     with staged_together(

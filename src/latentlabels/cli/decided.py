@@ -34,9 +34,11 @@ def with_decisions(rows: Rows, roles: Roles, options: ReviewOptions, sha256: str
     Raises:
         DecisionsError: a file that holds no decisions, or none of this table.
     """
+    if not options.decisions:
+        return rows
     clean, form = rows.clean.cells, rows.clean.form
     decided = np.zeros(len(rows), dtype=np.bool_)
-    for path in options.decisions or ():
+    for path in options.decisions:
         subject, found = decided_rows(path, rows.ids, sha256, named=roles.id is not None)
         kind = Kind.MULTICLASS if subject.exclusive else Kind.MULTILABEL
         if roles.clean_form is not None and roles.clean_form.kind != kind:

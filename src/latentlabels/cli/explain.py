@@ -22,8 +22,9 @@ from latentlabels.cli.roles import roles_for_applying
 from latentlabels.cli.rows import image_folder, read_rows, row_ids
 from latentlabels.cli.tally import Tally
 from latentlabels.data.labels import Name
-from latentlabels.data.table import read_table
-from latentlabels.errors import TableError, shown, spelt_alike
+from latentlabels.data.parts import in_parts
+from latentlabels.data.table import open_table
+from latentlabels.errors import TableError, rows_from, shown, spelt_alike
 from latentlabels.estimator import RobustClassifier
 from latentlabels.reasons import Reasons
 
@@ -63,12 +64,14 @@ def explain(
         LabelError: no such clean label.
         InputError: the row's example cannot be used.
     """
-    content = read_table(path)
+    content = open_table(path)
     roles = roles_for_applying(content, estimator, columns)
     number = _row_named(row_ids(content, roles), options.row)
-    rows = read_rows(content.slice(number, 1), roles, image_folder(path, reading.folder))
+    ((_, part),) = in_parts(content, content.column_names, number, number + 1)
     tally = Tally()
-    cleaned = fitting.clean(estimator, rows, tally)
+    with rows_from(number):
+        rows = read_rows(part, roles, image_folder(path, reading.folder), first=number)
+        cleaned = fitting.clean(estimator, rows, tally)
     fitting.warn_of_unknown(tally, Voice(run))
     labels = options.label or _labels_of(cleaned)
     reasons = [cleaned.reasons(0, _known_as(cleaned, label)) for label in labels]

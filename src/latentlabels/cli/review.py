@@ -14,7 +14,7 @@ from latentlabels.cli.options import VoiceOptions, grouped
 from latentlabels.cli.roles import roles_in
 from latentlabels.cli.rows import image_folder
 from latentlabels.description import space_of
-from latentlabels.errors import MissingPackageError
+from latentlabels.errors import MissingPackageError, TableError
 from latentlabels.results import DECISIONS, MODEL
 from latentlabels.review.decisions import Decisions, read_decisions
 from latentlabels.review.opening import open_run
@@ -84,6 +84,10 @@ def review(
         from latentlabels.review.server import serve
     except ModuleNotFoundError as error:
         raise MissingPackageError(INSTALL) from error
+    if model is not None and table is None:
+        raise TableError(
+            "A model elsewhere does not say what table was cleaned with it: name it with --table."
+        )
     speaks = Voice(voice)
     with speaks.working(f"reading {run}"):
         described = read_description(model or run / MODEL)

@@ -20,6 +20,7 @@ from latentlabels.review.run import REASONS, Run
 
 SUFFIXES: Final = (".parquet", ".arrow", ".jsonl")
 LISTS: Final = ("given", "proposed", "added", "removed")
+FOR_REVIEW: Final = ("review_added", "review_removed")
 
 
 def open_run(
@@ -106,6 +107,8 @@ def _cleaned_table(folder: Path, labels: int) -> pa.Table:
     missing = [name for name in wanted if name not in table.column_names]
     if missing:
         raise TableError(f"{there[0]} has no column {shown(missing[0])}: it is no run's.")
+    if "review_added" in table.column_names:
+        table = _with_changes_for_review(table)
     kinds = dict.fromkeys(LISTS, pa.list_(pa.string()))
     kinds |= {"verified": pa.bool_(), "probabilities": pa.list_(pa.float32())}
     try:
@@ -120,6 +123,20 @@ def _cleaned_table(folder: Path, labels: int) -> pa.Table:
             f"{there[0]} has {max(filter(None, lengths))} probabilities a row, and the model "
             f"{labels} labels. Name the model that cleaned it with --model."
         )
+    return table
+
+
+def _with_changes_for_review(table: pa.Table) -> pa.Table:
+    """Propose the changes that were not sure enough to be made, too: they are what is reviewed."""
+    columns = {name: table.column(name).to_pylist() for name in (*LISTS, *FOR_REVIEW)}
+    for row, (new, old) in enumerate(zip(*(columns[name] for name in FOR_REVIEW), strict=True)):
+        kept = [name for name in columns["proposed"][row] if name not in old]
+        columns["proposed"][row] = [*kept, *new]
+        columns["added"][row] += new
+        columns["removed"][row] += old
+    for name in LISTS:
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, pa.array(columns[name], pa.list_(pa.string())))
     return table
 
 

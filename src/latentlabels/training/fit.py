@@ -253,6 +253,9 @@ def _fit(
     except SystemExit:
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
+    except Exception as error:
+        processes.give_up_unless_all_failed(error)
+        raise
 
 
 def _loader(rows: Rows, draws: Iterable[Draw], settings: TrainingSettings) -> DataLoader[Batch]:

@@ -91,7 +91,8 @@ def launch(machines: Machines) -> None:
     for part in ("fabric", "pytorch"):
         logging.getLogger(f"lightning.{part}").setLevel(logging.ERROR)
     try:
-        Fabric(accelerator="auto", devices=devices, num_nodes=nodes, strategy="ddp").launch()
+        fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, strategy="ddp")
+        fabric.launch()
     except (
         ValueError,
         RuntimeError,
@@ -101,6 +102,11 @@ def launch(machines: Machines) -> None:
         raise LatentLabelsError(
             f"{devices} processes on each of {nodes} machines cannot be started: {error}"
         ) from error
+    if processes.size() != devices * nodes:
+        raise LatentLabelsError(
+            f"{devices} processes on each of {nodes} machines were asked for, and there are "
+            f"{processes.size()}. In a SLURM job start the program with srun."
+        )
     _started = devices, nodes
 
 
