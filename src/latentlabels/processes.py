@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,8 +22,8 @@ from torch import Tensor
 
 from latentlabels.errors import LatentLabelsError, OtherProcessError
 
-LONGEST_AGREEMENT: Final = timedelta(seconds=30)
-"""Processes that meet the same error meet it at the same step."""
+LONGEST_AGREEMENT: Final = 20.0
+"""Seconds: processes that meet the same error meet it at the same step."""
 LONGEST_WAIT: Final = timedelta(days=7)
 """One may have to fit or to read for days while the others wait; a broken connection ends it."""
 
@@ -125,13 +126,20 @@ def give_up_unless_all_failed(error: Exception) -> None:
     """
     if size() == 1:
         return
-    try:
-        dist.monitored_barrier(group=_on_cpu(), timeout=LONGEST_AGREEMENT)
-    except RuntimeError:
+
+    def end() -> None:
         what = "another process has ended" if _is_of_connection(error) else str(error)
         sys.stderr.write(f"latentlabels: error: process {rank()} of {size()}: {what}\n")
         sys.stderr.flush()
         os._exit(1)
+
+    patience = threading.Timer(LONGEST_AGREEMENT, end)
+    patience.start()
+    try:
+        dist.barrier(group=_on_cpu())
+    except RuntimeError:
+        end()
+    patience.cancel()
 
 
 def _is_of_connection(error: Exception) -> bool:
