@@ -145,7 +145,7 @@ def test_tasks_of_slurm_are_joined(table: Path, tmp_path: Path, alone: Path) -> 
     ("wrong", "said"),
     [
         (["--noisy", "nothing"], "The table has no column 'nothing'"),
-        (["--transition-matrix", "nowhere.csv"], "nowhere.csv is no file"),
+        (["--clean-labels", "nowhere.txt"], "nowhere.txt"),
     ],
     ids=["column", "file"],
 )
