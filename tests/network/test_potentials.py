@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
+from latentlabels.network import examples
 from latentlabels.network.backbones import Standardise, vector_backbone
+from latentlabels.network.examples import Vectors
 from latentlabels.network.potentials import PotentialNetwork
 
 INPUTS, CLEAN, NOISY = 5, 3, 4
@@ -90,6 +93,19 @@ def test_inputs_are_standardised() -> None:
     assert_close(columns.std(0, correction=0), torch.ones(INPUTS), atol=1e-4, rtol=0)
     assert set(dict(layer.named_parameters())) == set()
     assert set(layer.state_dict()) == {"mean", "deviation"}
+
+
+def test_columns_are_standardised_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).normal(size=(50, 7)).astype(np.float32)
+    chosen = np.arange(1, 50, 3)
+    whole, blocks = Standardise(7), Standardise(7)
+    whole.fit(torch.from_numpy(values[chosen]))
+    monkeypatch.setattr(examples, "COLUMNS_OF", 2 * len(chosen))
+    columns = list(Vectors(values, chosen).columns())
+    assert [block.shape[1] for block in columns] == [2, 2, 2, 1]
+    blocks.fit(columns)
+    assert torch.equal(blocks.mean, whole.mean)
+    assert torch.equal(blocks.deviation, whole.deviation)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e6, 1e30])

@@ -35,11 +35,16 @@ class Standardise(nn.Module):
         Args:
             x: the rows (rows, inputs), or blocks of their columns in order.
         """
-        blocks = [x] if isinstance(x, Tensor) else x
-        found = [torch.std_mean(block.double(), 0, correction=0) for block in blocks]
-        deviation, mean = (torch.cat(parts) for parts in zip(*found, strict=True))
-        self.mean.copy_(mean)
-        self.deviation.copy_(torch.where(deviation > 1e-7 * mean.abs(), deviation, 1.0))
+        start = 0
+        for block in [x] if isinstance(x, Tensor) else x:
+            deviation, mean = torch.std_mean(block.double(), 0, correction=0)
+            varies = deviation > 1e-7 * mean.abs()
+            # Written down at once: small tensors that are kept lie between the large ones, and
+            # the memory of these is not used again.
+            stop = start + len(mean)
+            self.mean[start:stop] = mean
+            self.deviation[start:stop] = torch.where(varies, deviation, 1.0)
+            start = stop
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardised columns, (batch, inputs)."""

@@ -23,7 +23,7 @@ from latentlabels.network.encoders import Encoder
 VECTORS: Final = 512
 ENCODED: Final = 64
 # Vectors in columns that are copied at a time.
-COLUMNS_OF: Final = 1 << 23
+COLUMNS_OF: Final = 1 << 22
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 
