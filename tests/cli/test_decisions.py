@@ -18,9 +18,10 @@ from tests.cli.arguments import COLUMNS, PROTOCOL, SMALL, fails
 from latentlabels.cli import main
 from latentlabels.data.columns import InputKind
 from latentlabels.description import space_of
-from latentlabels.review.decisions import Decisions, Subject, Verdict
-from latentlabels.review.opening import open_run
-from latentlabels.review.run import Run
+from latentlabels.review.decisions import Decisions, Verdict
+from latentlabels.runs.opening import open_run
+from latentlabels.runs.run import Run
+from latentlabels.runs.subject import Subject
 from latentlabels.store import read_description
 
 STILL = ("--learning-rate", "0")

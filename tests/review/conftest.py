@@ -15,8 +15,8 @@ from PIL import Image
 
 from latentlabels.data.columns import InputKind
 from latentlabels.data.labels import LabelSpace, Vocabulary
-from latentlabels.review.opening import open_run
-from latentlabels.review.run import Run
+from latentlabels.runs.opening import open_run
+from latentlabels.runs.run import Run
 
 NAMES = ("cat", "dog", "sky", "tree")
 

@@ -19,12 +19,11 @@ from latentlabels.review.decisions import (
     Conflict,
     Decision,
     Decisions,
-    Subject,
     Verdict,
     decided_rows,
     read_decisions,
-    row_name,
 )
+from latentlabels.runs.subject import Subject, row_name
 
 SUBJECT = Subject("t.parquet", "0" * 64, rows=5, ids=("key",), exclusive=False)
 # What a JSON text, a database or a page could trip over.

@@ -17,7 +17,7 @@ from latentlabels.description import space_of
 from latentlabels.errors import MissingPackageError, TableError
 from latentlabels.results import DECISIONS, MODEL
 from latentlabels.review.decisions import Decisions, read_decisions
-from latentlabels.review.opening import open_run
+from latentlabels.runs.opening import open_run
 from latentlabels.store import read_description
 
 INSTALL = "The review page needs FastAPI, uvicorn and Jinja2: pip install 'latentlabels[review]'."

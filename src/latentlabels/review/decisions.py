@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 import pyarrow as pa
 
 from latentlabels.errors import DecisionsError, shown
+from latentlabels.runs.subject import Subject, row_names
 
 APPLICATION: Final = 0x4C4C4453
 """Written into the file's head, by which one of ours is known."""
@@ -61,25 +62,6 @@ class Verdict(StrEnum):
     REJECT = "reject"
     EDIT = "edit"
     SKIP = "skip"
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What the decisions in a file are about.
-
-    Attributes:
-        table: name of the table's file.
-        sha256: of its content.
-        rows: how many it has.
-        ids: columns that name its rows; none where their numbers do.
-        exclusive: whether a row has exactly one label.
-    """
-
-    table: str
-    sha256: str
-    rows: int
-    ids: tuple[str, ...]
-    exclusive: bool
 
 
 @dataclass(frozen=True)
@@ -305,17 +287,6 @@ def decided_rows(
     else:
         rows = _rows_by_name(path, ids, decided)
     return subject, {row: list(d.labels or ()) for row, d in zip(rows, decided, strict=True)}
-
-
-def row_names(ids: pa.Table) -> list[str]:
-    """What names each row: a JSON list of the id columns' values as text."""
-    columns = [column.to_pylist() for column in ids.columns]
-    return [row_name(values) for values in zip(*columns, strict=True)]
-
-
-def row_name(values: Sequence[Any]) -> str:
-    """What names a row with these values in the id columns."""
-    return json.dumps([str(value) for value in values])
 
 
 def _rows_by_name(path: Path, ids: pa.Table, decided: Sequence[Decision]) -> list[int]:

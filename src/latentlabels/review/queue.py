@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from latentlabels.data.columns import InputKind
 from latentlabels.review.decisions import Decisions, Verdict
 from latentlabels.review.ordering import by_information, doubt, given_alike
-from latentlabels.review.run import Run
+from latentlabels.runs.run import Run
 
 LABELS_LISTED: Final = 1000
 

@@ -20,7 +20,7 @@ from latentlabels.errors import DecisionsError, InputError, LatentLabelsError, s
 from latentlabels.review.decisions import Conflict, Decisions, Verdict
 from latentlabels.review.guard import Guard
 from latentlabels.review.queue import Change, Filters, Queue, State
-from latentlabels.review.run import Row, Run
+from latentlabels.runs.run import Row, Run
 
 LOOPBACK: Final = "127.0.0.1"
 STATIC: Final = Path(__file__).parent / "static"

@@ -15,8 +15,8 @@ from latentlabels.data.table import read_table
 from latentlabels.errors import TableError, shown
 from latentlabels.provenance import of_table
 from latentlabels.results import ROW_COLUMN
-from latentlabels.review.decisions import Subject
-from latentlabels.review.run import REASONS, Run
+from latentlabels.runs.run import REASONS, Run
+from latentlabels.runs.subject import Subject
 
 SUFFIXES: Final = (".parquet", ".arrow", ".jsonl")
 LISTS: Final = ("given", "proposed", "added", "removed")

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from latentlabels.data.columns import InputKind
-from latentlabels.review.decisions import Subject, row_name
-from latentlabels.review.pictures import as_served
+from latentlabels.runs.pictures import as_served
+from latentlabels.runs.subject import Subject, row_name
 
 REASONS: Final = "reasons"
 NUMBERS_SHOWN: Final = 48

@@ -1,0 +1,1 @@
+"""A run's cleaned table, read again beside the table that was cleaned."""
