@@ -17,9 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from numpy.testing import assert_allclose
+from tests.distributed.conftest import Once
 
 PROGRAM = Path(__file__).with_name("command_line.py")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+# What a job of two tasks tells its batch script; srun adds a step to it.
+BATCH_SCRIPT = {
+    **{"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "fit", "SLURM_NNODES": "1", "SLURM_NODEID": "0"},
+    **{"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NODELIST": "127.0.0.1"},
+    **{"SLURM_PROCID": "0", "SLURM_LOCALID": "0"},
+}
 ROWS = 200
 LONGEST = 300
 """Seconds after which processes wait for one another."""
@@ -85,12 +92,14 @@ def results(out: Path) -> tuple[dict[str, Any], list[Any]]:
 
 
 @pytest.fixture(scope="module")
-def alone(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(table: Path, once: Once) -> Path:
     """The results of one process."""
-    out = tmp_path_factory.mktemp("alone") / "run"
-    code, _, errors = ended(start(*arguments(table, out)))
-    assert code == 0, errors
-    return out
+
+    def fit(folder: Path) -> None:
+        code, _, errors = ended(start(*arguments(table, folder / "run")))
+        assert code == 0, errors
+
+    return once("alone", fit) / "run"
 
 
 def assert_as_alone(out: Path, alone: Path) -> None:
@@ -101,31 +110,40 @@ def assert_as_alone(out: Path, alone: Path) -> None:
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 
-@pytest.mark.parametrize("before", [(), TORCHRUN], ids=["devices", "torchrun"])
+@pytest.mark.parametrize(
+    ("before", "environment"),
+    [((), {}), (TORCHRUN, {}), ((), BATCH_SCRIPT)],
+    ids=["devices", "torchrun", "batch script"],
+)
 def test_a_fit_ends_as_that_of_one_process(
-    before: tuple[str, ...], table: Path, tmp_path: Path, alone: Path
+    before: tuple[str, ...],
+    environment: dict[str, str],
+    table: Path,
+    tmp_path: Path,
+    alone: Path,
 ) -> None:
     processes = [] if before else ["--devices", "2", "--strategy", "ddp"]
     out = tmp_path / "run"
-    code, told, errors = ended(start(*arguments(table, out), *processes, before=before))
+    code, told, errors = ended(
+        start(*arguments(table, out), *processes, before=before, environment=environment)
+    )
     assert (code, told.count("written")) == (0, 1), errors
     assert_as_alone(out, alone)
+
+
+def test_a_batch_script_starts_no_other_machine(table: Path, tmp_path: Path) -> None:
+    asked = [*arguments(table, tmp_path / "run"), "--nodes", "2"]
+    code, told, errors = ended(start(*asked, environment=BATCH_SCRIPT))
+    assert (code, told) == (2, "")
+    assert "srun" in errors
+    assert "Traceback" not in errors
 
 
 def test_tasks_of_slurm_are_joined(table: Path, tmp_path: Path, alone: Path) -> None:
     """As srun would start them, with one address for all."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
-    job = {
-        **{"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "fit", "SLURM_STEP_ID": "0", "SLURM_NNODES": "1"},
-        **{
-            "SLURM_NTASKS": "2",
-            "SLURM_NTASKS_PER_NODE": "2",
-            "SLURM_NODEID": "0",
-            "SLURM_NODELIST": "127.0.0.1",
-        },
-        "MASTER_PORT": port,
-    }
+    job = {**BATCH_SCRIPT, "SLURM_STEP_ID": "0", "MASTER_PORT": port}
     out = tmp_path / "run"
     tasks = [
         start(

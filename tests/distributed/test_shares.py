@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from tests.distributed.conftest import Once
 from tests.small_tables import QUICK
 
 from latentlabels import LatentLabelsError, RobustClassifier, processes
@@ -30,9 +31,12 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(once: Once) -> Path:
     """A folder with a table, a model that samples its predictions, and what one process makes."""
-    place = tmp_path_factory.mktemp("shares")
+    return once("shares", make)
+
+
+def make(place: Path) -> None:
     random = np.random.default_rng(0)
     x = random.normal(size=(ROWS, 4)).astype(np.float32)
     names = np.array([f"n{unit:02}" for unit in range(14)])
@@ -48,7 +52,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pa.parquet.write_table(table, place / "table.parquet", row_group_size=500)
     for command in ("apply", "predict"):
         assert main(arguments(command, place, place / "one")) == 0
-    return place
 
 
 def arguments(command: str, folder: Path, out: Path, table: str = "table.parquet") -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from numpy.testing import assert_allclose
 from tests.distributed import fit_together
+from tests.distributed.conftest import Once
 from tests.distributed.fit_together import FITS
 
 PROGRAM = Path(fit_together.__file__)
@@ -53,6 +54,10 @@ def tell(out: Path, *fits: str, start: tuple[str, ...] = ()) -> list[Told]:
     """What each process tells of the fits."""
     code, errors = run(out, *fits, start=start)
     assert code == 0, errors
+    return told_in(out)
+
+
+def told_in(out: Path) -> list[Told]:
     return [json.loads((out / f"{rank}.json").read_text()) for rank in range(2)]
 
 
@@ -68,15 +73,20 @@ def assert_same_training(one: Told, other: Told) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("together")
+def folder(once: Once) -> Path:
+    """Where two processes tell of all fits, one after the other in one program."""
+
+    def fit_all(folder: Path) -> None:
+        assert FITS["stopped"](folder) == "StoppedError: "  # for them to go on with
+        tell(folder, *FITS)
+
+    return once("together", fit_all)
 
 
 @pytest.fixture(scope="module")
 def together(folder: Path) -> list[Told]:
-    """What each of two processes tells of all fits, one after the other in one program."""
-    assert FITS["stopped"](folder) == "StoppedError: "  # for them to go on with
-    return tell(folder, *FITS)
+    """What each of the two tells."""
+    return told_in(folder)
 
 
 @cache

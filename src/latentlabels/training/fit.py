@@ -32,6 +32,7 @@ from latentlabels.network.examples import ENCODED, VECTORS, Vectors, plainly, sp
 from latentlabels.objective import PROBED_ROWS, ExactPhase, NegativePhase, PersistentGibbs
 from latentlabels.robust_model import RobustModel
 from latentlabels.sampling.diagnostics import Names, largest_weights
+from latentlabels.training.launching import environments
 from latentlabels.training.module import VALIDATION_SCORE, RobustModule, ScoredModule, diverged
 from latentlabels.training.position import (
     BEST,
@@ -229,7 +230,7 @@ def _trainer(settings: TrainingSettings, callbacks: list[Callback], *, progress:
         use_distributed_sampler=False,
         sync_batchnorm=processes.size() > 1 and torch.cuda.is_available(),
         callbacks=callbacks,
-        plugins=[WholeFiles()],
+        plugins=[WholeFiles(), *environments()],
         logger=False,
         enable_progress_bar=progress,
         enable_model_summary=False,

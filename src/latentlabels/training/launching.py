@@ -9,6 +9,7 @@ from typing import Final
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies import DDPStrategy, Strategy
@@ -87,11 +88,22 @@ def launch(machines: Machines) -> None:
     devices, nodes = machines.counts()
     if devices * nodes == 1 or processes.size() > 1:
         return
+    if nodes > 1 and environments():
+        raise LatentLabelsError(
+            f"{nodes} machines are asked for, and this program was not started on them. In a SLURM "
+            "job start it with srun."
+        )
     # What it tells of backends goes through the one or the other.
     for part in ("fabric", "pytorch"):
         logging.getLogger(f"lightning.{part}").setLevel(logging.ERROR)
     try:
-        fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, strategy="ddp")
+        fabric = Fabric(
+            accelerator="auto",
+            devices=devices,
+            num_nodes=nodes,
+            strategy="ddp",
+            plugins=[*environments()],
+        )
         fabric.launch()
     except (
         ValueError,
@@ -105,19 +117,34 @@ def launch(machines: Machines) -> None:
     if processes.size() != devices * nodes:
         raise LatentLabelsError(
             f"{devices} processes on each of {nodes} machines were asked for, and there are "
-            f"{processes.size()}. In a SLURM job start the program with srun."
+            f"{processes.size()}. On several machines start the program with torchrun or srun."
         )
     _started = devices, nodes
 
 
+def environments() -> list[LightningEnvironment]:
+    """What Lightning has to be told of where it runs; nothing where it finds out by itself.
+
+    A SLURM batch script has no step: a program that it starts by itself, without srun, is none of
+    the job's tasks, and Lightning would take it for the first.
+    """
+    if SLURMEnvironment.detect() and _started_from_outside() is None:
+        return [LightningEnvironment()]
+    return []
+
+
 def _there() -> tuple[int, int] | None:
     """Processes on each machine and machines, where they have been started; None otherwise."""
+    return _started_from_outside() or _started
+
+
+def _started_from_outside() -> tuple[int, int] | None:
+    """The same of those that torchrun or srun have started."""
     environment = os.environ
     if "TORCHELASTIC_RUN_ID" in environment:
         world, local = (int(environment[name]) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
         return local, world // local
-    # A batch script has no step: what it starts by itself, without srun, is alone.
     if SLURMEnvironment.detect() and "SLURM_STEP_ID" in environment:
         world, nodes = (int(environment[name]) for name in ("SLURM_NTASKS", "SLURM_NNODES"))
         return world // nodes, nodes
-    return _started
+    return None
