@@ -22,17 +22,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latentlabels import LatentLabelsError, RobustClassifier
+from latentlabels import LatentLabelsError
 from latentlabels.cli import main as latentlabels
 from latentlabels.data.cells import label_cells
 from latentlabels.data.columns import InputKind, flags, splits
 from latentlabels.data.table import read_table
+from latentlabels.description import space_of
 from latentlabels.results import MODEL
 from latentlabels.review.decisions import Decisions, Verdict
 from latentlabels.review.queue import Queue
 from latentlabels.runs.opening import open_run
 from latentlabels.runs.run import Run
 from latentlabels.runs.subject import row_names
+from latentlabels.store import read_description
 
 WAYS = ("random", "proposed")
 
@@ -49,11 +51,11 @@ def told(command: Sequence[str], out: Path) -> float:
 
 def opened(out: Path, table: Path) -> Run:
     """The run as the review page opens it."""
-    model: RobustClassifier = RobustClassifier.load(out / MODEL)
+    described = read_description(out / MODEL)
     return open_run(
         out,
-        model.clean_space_,
-        model.provenance_,
+        space_of(described.clean),
+        described.provenance,
         table=table,
         inputs=(),
         kind=InputKind.VECTOR,
