@@ -21,7 +21,13 @@ from latentlabels.calibrating import MOST_ROWS, Calibration, calibrate
 from latentlabels.cleaning import CleanedLabels, clean_labels
 from latentlabels.data.labels import Column, Name, encode, present
 from latentlabels.data.spelling import Spelling
-from latentlabels.errors import InputError, LabelError, LatentLabelsError, ModelFolderError
+from latentlabels.errors import (
+    InputError,
+    LabelError,
+    LatentLabelsError,
+    ModelFolderError,
+    row_number,
+)
 from latentlabels.evaluation.acceptance import Acceptance, acceptance_for
 from latentlabels.evaluation.metrics import score
 from latentlabels.fitting import ModelSettings, fit_model, is_taught
@@ -422,7 +428,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.model_.predict_mean(x, given.first + rows)
             for rows, x in self._batches(given, "predicting")
         ]
-        return given.scattered(torch.cat(parts).double().numpy(), np.nan)
+        return given.scattered(_numbers(torch.cat(parts), given).astype(np.float64), np.nan)
 
     def predict(self, X: Any) -> Any:
         """The most probable clean labels, in the form the clean labels were given in.
@@ -480,7 +486,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             kept = verified_rows(clean_columns, verified)
             known = clean_states(clean_columns, kept, self.clean_space_).toarray()
         batches = self._batches(given, "cleaning")
-        said = torch.cat([self.model_.input_evidence(x) for _, x in batches]).float().numpy()
+        evidence = torch.cat([self.model_.input_evidence(x) for _, x in batches])
+        said = _numbers(evidence.float(), given)
         labels = self.model_.label_evidence()
         logits = said + states[given.rows] @ labels.weight.numpy().T + labels.constant.numpy()
         means = self.model_.crf.clean.mean(torch.from_numpy(logits)).numpy()
@@ -822,3 +829,20 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             start, stop = stop, stop + len(vocabulary.names)
             forms[name] = in_form(form, vocabulary, states[:, start:stop])
         return forms[""] if set(forms) == {""} else forms
+
+
+def _numbers(said: Tensor, given: Usable) -> NDArray[Any]:
+    """What a model says of usable examples, (usable, clean).
+
+    Raises:
+        LatentLabelsError: it is NaN or infinite.
+    """
+    bad = ~said.isfinite().all(1)
+    if bad.any():
+        row = int(given.rows[int(bad.nonzero()[0])])
+        raise LatentLabelsError(
+            f"The model says NaN or infinity of row {row_number(row)} (rows count from 0). Leave "
+            "the row out if its numbers are far from all that the model was fitted on; or else fit "
+            "anew, for the model is damaged."
+        )
+    return said.numpy()

@@ -19,6 +19,7 @@ from latentlabels.description import Description, space_of
 from latentlabels.errors import BackboneError, LatentLabelsError
 from latentlabels.model.pairwise import PairwiseCRF
 from latentlabels.model.posterior import Auxiliary
+from latentlabels.network.backbones import Standardise
 from latentlabels.network.encoders import CUSTOM, Encoder, EncoderSpec, build_encoder
 from latentlabels.network.potentials import PotentialNetwork
 from latentlabels.robust_model import Calibrator, Committee, RobustModel, Teacher
@@ -58,6 +59,9 @@ def rebuild(
     require_finite(tensors)
     model.load_state_dict(tensors, assign=True)
     model.calibrator.require_sound()
+    for part in model.modules():
+        if isinstance(part, Standardise):
+            part.require_sound()
     return model.eval()
 
 

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from latentlabels.cleaning import CleanedLabels
 from latentlabels.data.labels import Name
 from latentlabels.data.shards import MANIFEST
+from latentlabels.durable import put_in_place, settle
 from latentlabels.errors import TableError
 from latentlabels.estimator import RobustClassifier
 from latentlabels.locking import locked
@@ -222,9 +223,10 @@ def _move(aside: Path, place: Path, names: Collection[str]) -> None:
     """Let `place` have of these names what is new; on failure, put back what was there."""
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
-        (aside / NEW).rename(place)
+        put_in_place(aside / NEW, place)
         return
     written = sorted(path.name for path in (aside / NEW).iterdir())
+    settle(aside / NEW)
     write_json(aside / NAMES, {"names": written})
     moving = (aside / NEW).rename(aside / MOVING)
     try:

@@ -37,6 +37,7 @@ from latentlabels.description import (
     plain_json,
     space_of,
 )
+from latentlabels.durable import put_in_place
 from latentlabels.errors import BackboneError, LatentLabelsError, ModelFolderError
 from latentlabels.rebuilding import located, rebuild, require_finite
 from latentlabels.robust_model import RobustModel
@@ -117,7 +118,7 @@ def save_model(stored: StoredModel, folder: Path) -> None:
         if folder.exists():
             shutil.rmtree(replaced, ignore_errors=True)
             folder.rename(replaced)
-        temporary.rename(folder)
+        put_in_place(temporary, folder)
         shutil.rmtree(replaced, ignore_errors=True)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -13,7 +13,7 @@ from tests.baselines.problems import accuracy_of, class_problem, recovery_of, ta
 
 from latentlabels.baselines.label_propagation import Graph, LabelPropagation, spread
 from latentlabels.baselines.problem import Problem
-from latentlabels.network.examples import Vectors
+from latentlabels.network.examples import Examples, Vectors
 
 
 def test_shares_are_the_limit_in_closed_form() -> None:
@@ -87,7 +87,7 @@ def test_it_refuses_what_it_cannot_start_from() -> None:
     assert "vectors" in str(LabelPropagation().refuses(images))
 
 
-class _NoVectors:
+class _NoVectors(Examples):
     def __len__(self) -> int:
         raise AssertionError
 

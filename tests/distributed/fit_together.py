@@ -107,6 +107,15 @@ def apart(_out: Path) -> Any:
         return told(fitted(**EXACT))
 
 
+def classes(_out: Path) -> Any:
+    """One class a row, by a transition matrix."""
+    x = data()[0][:ROWS]
+    truth = np.array(["a", "b", "c"])[x[:, :3].argmax(1)]
+    noisy = np.where(np.random.default_rng(1).random(ROWS) < 0.2, "a", truth)
+    classifier = RobustClassifier(**{**SETTINGS, "auxiliary": "transition"})
+    return told(classifier.fit(x, noisy, truth, verified=np.arange(ROWS) < ROWS // 3))
+
+
 def sampled(_out: Path) -> Any:
     return told(fitted(**SAMPLED))
 
@@ -226,6 +235,7 @@ FITS: Final[dict[str, Fit]] = {
         unseeded,
         exact,
         apart,
+        classes,
         sampled,
         taught,
         normalised,

@@ -104,7 +104,7 @@ def assert_both_fitted(together: list[Told], fit: str, alone: Told) -> None:
         assert_same_training(one[fit], alone)
 
 
-@pytest.mark.parametrize("fit", ["exact", "apart", "sampled", "taught", "tuned"])
+@pytest.mark.parametrize("fit", ["exact", "apart", "classes", "sampled", "taught", "tuned"])
 def test_training_is_the_same_in_fits_that_join_the_first(
     fit: str, together: list[Told], folder: Path
 ) -> None:

@@ -130,7 +130,7 @@ def test_the_score_is_that_of_the_weights_that_are_kept(averaging: float) -> Non
     ("validation", "files"),
     [
         (None, {"last.ckpt", "previous.ckpt"}),
-        (HELD_OUT, {"best.ckpt", "last.ckpt", "previous.ckpt"}),
+        (HELD_OUT, {"best.ckpt", "best-copy.ckpt", "last.ckpt", "previous.ckpt"}),
     ],
 )
 def test_checkpoints_go_where_they_are_asked_for(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from lightning.fabric import Fabric
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -21,6 +25,29 @@ from latentlabels.training.launching import Machines, launch
 def test_machines_that_make_no_sense(machines: Machines, message: str) -> None:
     with pytest.raises(LatentLabelsError, match=message):
         launch(machines)
+
+
+STARTS_ANOTHER = """
+import os, signal, subprocess, sys, time
+from latentlabels.training.launching import _ending_together
+
+with _ending_together():
+    if sys.argv[1:]:
+        print("there", flush=True)
+        time.sleep(600)
+    with subprocess.Popen([sys.executable, __file__, "other"], stdout=subprocess.PIPE) as other:
+        print(other.stdout.readline(), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
+    """Errors are at their end when both have ended, as both can write some."""
+    program = tmp_path / "program.py"
+    program.write_text(STARTS_ANOTHER)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=300)
+    assert "there" in done.stdout
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("error", [MisconfigurationException, RuntimeError, ValueError])

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from tests.training.test_fit import HELD_OUT, MODEL, ROWS, SETTINGS, TAGS, UNITS, rows_of, weights
 
 from latentlabels.errors import LatentLabelsError, TrainingWarning
@@ -17,6 +19,7 @@ from latentlabels.fitting import Fitted, ModelSettings, fit_model
 from latentlabels.model.schedule import GibbsSchedule
 from latentlabels.objective import PersistentGibbs
 from latentlabels.training import fit as fit_module
+from latentlabels.training.launching import environments
 from latentlabels.training.module import RobustModule
 from latentlabels.training.position import History
 from latentlabels.training.rows import Rows
@@ -136,12 +139,14 @@ def test_nothing_to_go_on_from_is_a_beginning(tmp_path: Path) -> None:
 def test_another_run_is_refused(tmp_path: Path) -> None:
     fitted(tmp_path / "one")
     other, _ = rows_of(replace(TAGS, noisy=1 - TAGS.noisy))
+    permuted = replace(ROWS, x=ROWS.x.take(np.arange(len(ROWS))[::-1]))
     for changed in (
         {"settings": replace(SAMPLED, learning_rate=0.01)},
         {"rows": other},
+        {"rows": permuted},
         {"validation": None},
     ):
-        with pytest.raises(LatentLabelsError, match="other data or settings"):
+        with pytest.raises(LatentLabelsError, match="other data, settings or versions"):
             fitted(tmp_path / "one", resume=True, **changed)
     (tmp_path / "one").rename(tmp_path / "two")
     with pytest.raises(LatentLabelsError, match="moved"):
@@ -168,7 +173,11 @@ def changed(path: Path) -> None:
     path.write_bytes(content[:found] + bytes([content[found] ^ 1]) + content[found + 1 :])
 
 
-DAMAGES = [cut, emptied, another_programs, changed]
+def without_loops(path: Path) -> None:
+    torch.save({**torch.load(path, weights_only=True), "loops": {}}, path)
+
+
+DAMAGES = [without_loops, cut, emptied, another_programs, changed]
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
@@ -186,7 +195,57 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     assert same(fitted(tmp_path, resume=True, model=PLAIN), whole), "and is whole now"
 
 
-@pytest.mark.parametrize("damaged", [("last", "previous"), ("best",)], ids=" ".join)
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_best_checkpoint_is_named_and_its_copy_used(
+    damage: Callable[[Path], None], tmp_path: Path, stop_after: Any
+) -> None:
+    whole = fitted(tmp_path, model=PLAIN)
+    damage(tmp_path / "best.ckpt")
+    stop_after(0)
+    with pytest.warns(TrainingWarning, match=r"best\.ckpt is damaged.* Its copy is used"):
+        assert same(fitted(tmp_path, resume=True, model=PLAIN), whole)
+    assert same(fitted(tmp_path, resume=True, model=PLAIN), whole), "and is whole now"
+
+
+@pytest.mark.parametrize(
+    "odd", [{"optimizer_states": [{}]}, {"skipped": None}, {"state_dict": {}}], ids=str
+)
+def test_a_checkpoint_with_odd_parts_is_one_error(
+    odd: dict[str, Any], tmp_path: Path, stop_after: Any
+) -> None:
+    left = stop_after(10**9)
+    fitted(None, model=PLAIN)
+    stop_after(10**9 - left[0] - 1)
+    with pytest.raises(StoppedError):
+        fitted(tmp_path, model=PLAIN)
+    last = tmp_path / "last.ckpt"
+    saved = torch.load(last, weights_only=True)
+    torch.save({**saved, **odd}, last)
+    stop_after(10**9)
+    with pytest.raises(LatentLabelsError, match=r"last\.ckpt is damaged.*missing or odd"):
+        fitted(tmp_path, resume=True, model=PLAIN)
+
+
+def test_checkpoints_that_slurm_asks_lightning_for_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning looks for them in the folder at work, and queues the job again on a signal."""
+    alone = fitted(None, model=PLAIN)
+    task = {"JOB_ID": "1", "JOB_NAME": "fit", "STEP_ID": "0", "PROCID": "0", "LOCALID": "0"}
+    job = {"NTASKS": "1", "NNODES": "1", "NODEID": "0", "NODELIST": "127.0.0.1"}
+    for name, value in {**task, **job}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.chdir(tmp_path)
+    planted = tmp_path / "hpc_ckpt_1.ckpt"
+    planted.write_bytes(b"of another run")
+    for folder in (None, tmp_path):
+        assert same(fitted(folder, model=PLAIN), alone)
+    (environment,) = environments()
+    assert isinstance(environment, SLURMEnvironment)
+    assert not environment.auto_requeue
+
+
+@pytest.mark.parametrize("damaged", [("last", "previous"), ("best-copy", "best")], ids=" ".join)
 def test_without_a_whole_checkpoint_nothing_is_begun(
     damaged: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -194,7 +253,7 @@ def test_without_a_whole_checkpoint_nothing_is_begun(
     for name in damaged:
         cut(tmp_path / f"{name}.ckpt")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    named = ".*".join(rf"{name}\.ckpt is damaged" for name in damaged)
+    named = ".*".join(rf"{name}\.ckpt is damaged" for name in damaged if name != "best")
     with pytest.raises(LatentLabelsError, match=f"{named}.*begin anew without resume"):
         fitted(tmp_path, resume=True, model=PLAIN)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -208,6 +267,7 @@ def test_a_process_killed_while_checkpoints_are_renamed_has_the_one_before(tmp_p
     assert same(fitted(tmp_path, resume=True, model=PLAIN), whole)
     assert {path.name for path in tmp_path.iterdir()} == {
         "best.ckpt",
+        "best-copy.ckpt",
         "last.ckpt",
         "previous.ckpt",
     }

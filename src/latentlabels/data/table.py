@@ -32,6 +32,7 @@ import pyarrow.parquet
 from latentlabels.data.encodings import why_no_text, why_no_utf8
 from latentlabels.data.parts import ParquetTable, damaged, plain
 from latentlabels.data.shards import open_shards
+from latentlabels.durable import put_in_place
 from latentlabels.errors import TableError, shortened, shown
 
 
@@ -160,7 +161,7 @@ def written_in_parts(path: Path, kind: Format) -> Iterator[Callable[[pa.Table], 
 
             yield write
         if write_part is not None:
-            temporary.replace(path)
+            put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

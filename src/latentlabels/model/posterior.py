@@ -59,8 +59,8 @@ class Auxiliary(nn.Module):
         self.clean = clean
         self.hidden = Bernoulli(latent - clean.size)
         self.kind = kind
-        self.register_buffer("bias", bias.detach().clone())
-        self.register_buffer("weight", weight.detach().clone())
+        self.register_buffer("bias", bias.detach().clone(memory_format=torch.contiguous_format))
+        self.register_buffer("weight", weight.detach().clone(memory_format=torch.contiguous_format))
 
     def latent_logits(self, noisy: Tensor) -> Tensor:
         """Natural parameters of p_aux(ŷ, h | y), f_aux + V_aux y, for noisy labels (..., noisy)."""

@@ -46,6 +46,15 @@ class Standardise(nn.Module):
             self.deviation[start:stop] = torch.where(varies, deviation, 1.0)
             start = stop
 
+    def require_sound(self) -> None:
+        """Check numbers from a file.
+
+        Raises:
+            ValueError: a deviation that is not above zero.
+        """
+        if not (self.deviation > 0).all():
+            raise ValueError("a standard deviation of the inputs is not above zero")
+
     def forward(self, x: Tensor) -> Tensor:
         """Standardised columns, (batch, inputs)."""
         return (x - self.mean) / self.deviation

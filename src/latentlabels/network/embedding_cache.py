@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from latentlabels.durable import put_in_place
 from latentlabels.locking import locked
 
 LOCK: Final = ".lock"
@@ -111,7 +112,7 @@ class EmbeddingCache:
                 self._clear_up()
                 try:
                     save_file({"keys": keys, "vectors": vectors}, beside)
-                    beside.replace(path)
+                    put_in_place(beside, path)
                 finally:
                     beside.unlink(missing_ok=True)
         except (OSError, SafetensorError) as error:

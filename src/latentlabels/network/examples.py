@@ -45,6 +45,12 @@ class Examples(Protocol):
                 None to have the examples as they are.
         """
 
+    def contents(self) -> Iterator[bytes]:
+        """All that tells these examples from others, piece by piece."""
+        for rows in split(len(self), VECTORS):
+            batch = self.batch(rows)
+            yield repr(tuple(batch.shape)).encode() + batch.numpy().tobytes()
+
 
 @dataclass(frozen=True)
 class Vectors(Examples):
@@ -109,6 +115,11 @@ class EncoderInputs(Examples):
 
     def batch(self, rows: NDArray[np.int64], visit: int | None = None) -> Tensor:
         return torch.stack([self._prepared(int(self.rows[row]), visit) for row in rows])
+
+    def contents(self) -> Iterator[bytes]:
+        for row in self.rows:
+            content = self.encoder.content(self.cells[int(row)])
+            yield len(content).to_bytes(8, "little") + content
 
     def _prepared(self, cell: int, visit: int | None) -> Tensor:
         rng = None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -37,16 +37,20 @@ from latentlabels.training.module import VALIDATION_SCORE, RobustModule, ScoredM
 from latentlabels.training.position import (
     BEST,
     LAST,
+    UNREADABLE,
+    DamagedCheckpointError,
     History,
+    InMemory,
     Position,
     WholeFiles,
     checkpoint,
-    read_checkpoint,
     run_of,
 )
 from latentlabels.training.rows import Batch, Draw, MixedBatches, Rows
 from latentlabels.training.settings import TrainingSettings
 
+NOWHERE: Final = Path(os.devnull) / "nowhere"
+"""No folder, and none that can be made."""
 BATCH_NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -117,18 +121,23 @@ def fit_module(
     """
     settings, history = module.settings, History()
     batches = _batches(module, rows, settings)
-    with _folder(settings) as folder, own_randomness(settings.seed):
+    on_disk = settings.checkpoints is not None
+    folder = settings.checkpoints or NOWHERE
+    keeper = WholeFiles() if on_disk else InMemory()
+    with own_randomness(settings.seed):
         # Other machines' starting weights may differ in a last bit; the first's are trained.
-        run = processes.agreed(run_of(module, rows, validation, settings))
-        position = Position(history, batches, run)
-        start = position.begin(folder, resume=settings.resume, validated=validation is not None)
+        run = run_of(module, rows, validation, settings) if on_disk else ""
+        position = Position(history, batches, processes.agreed(run))
+        start = None
+        if on_disk:
+            start = position.begin(folder, resume=settings.resume, validated=validation is not None)
         callbacks: list[Callback] = [position]
         if validation is not None:
             callbacks.append(_best(folder))
             callbacks.append(
                 EarlyStopping(VALIDATION_SCORE, mode="max", patience=settings.patience)
             )
-        if validation is None or settings.checkpoints is not None:
+        if validation is None or on_disk:
             callbacks.append(_last(folder))
         if settings.averaging > 0:
             callbacks.append(EMAWeightAveraging(use_buffers=True, decay=settings.averaging))
@@ -137,16 +146,17 @@ def fit_module(
         if start is None or not history.over(settings):
             with _quiet_lightning():
                 _fit(
-                    _trainer(settings, callbacks, progress=progress),
+                    _trainer(settings, callbacks, keeper, progress=progress),
                     module,
                     _loader(rows, batches, settings),
                     None
                     if validation is None
                     else _loader(validation, _in_order(validation, _own(validation)), settings),
+                    position,
                     start,
                 )
-        kept = LAST if validation is None else BEST
-        history.best_epoch = _take_over(module, checkpoint(folder, kept))
+        kept = checkpoint(folder, LAST if validation is None else BEST)
+        history.best_epoch = _take_over(module, keeper, kept)
         history.validation = history.epochs[history.best_epoch].get(VALIDATION_SCORE)
     if told := history.skipped_told():
         warnings.warn(told, TrainingWarning, stacklevel=2)
@@ -180,23 +190,13 @@ def _seen_by_teacher(model: RobustModel, rows: Rows) -> Tensor | None:
     return torch.cat(parts)
 
 
-@contextmanager
-def _folder(settings: TrainingSettings) -> Iterator[Path]:
-    """Where checkpoints go: where they are asked for, or away with them in the end."""
-    if settings.checkpoints is not None:
-        yield settings.checkpoints
-        return
-    with tempfile.TemporaryDirectory() as temporary:
-        yield Path(processes.agreed(temporary))
-
-
 @torch.no_grad()
-def _take_over(module: ScoredModule, kept: Path) -> int:
-    """Give a module the weights of a checkpoint, which the first process reads; says its epoch."""
+def _take_over(module: ScoredModule, keeper: InMemory | WholeFiles, kept: Path) -> int:
+    """Give a module the weights of a checkpoint, which the first process has; says its epoch."""
     epoch = None
     with processes.together():
         if processes.rank() == 0:
-            saved = read_checkpoint(kept)
+            saved = keeper.read(kept)
             module.load_state_dict(saved["state_dict"])
             for name, tensor in module.state_dict().items():
                 if not tensor.isfinite().all():
@@ -219,7 +219,13 @@ def _last(folder: Path) -> ModelCheckpoint:
     )
 
 
-def _trainer(settings: TrainingSettings, callbacks: list[Callback], *, progress: bool) -> L.Trainer:
+def _trainer(
+    settings: TrainingSettings,
+    callbacks: list[Callback],
+    keeper: InMemory | WholeFiles,
+    *,
+    progress: bool,
+) -> L.Trainer:
     devices, nodes = settings.machines.counts() if processes.size() > 1 else (1, 1)
     return L.Trainer(
         max_epochs=settings.epochs,
@@ -230,7 +236,9 @@ def _trainer(settings: TrainingSettings, callbacks: list[Callback], *, progress:
         use_distributed_sampler=False,
         sync_batchnorm=processes.size() > 1 and torch.cuda.is_available(),
         callbacks=callbacks,
-        plugins=[WholeFiles(), *environments()],
+        plugins=[keeper, *environments()],
+        # Under SLURM a checkpoint that lies in this folder would be taken over unasked.
+        default_root_dir=NOWHERE,
         logger=False,
         enable_progress_bar=progress,
         enable_model_summary=False,
@@ -244,6 +252,7 @@ def _fit(
     module: ScoredModule,
     training: DataLoader[Batch],
     validation: DataLoader[Batch] | None,
+    position: Position,
     start: Path | None,
 ) -> None:
     """Run the trainer, and let an interrupt through as the interrupt it was."""
@@ -256,6 +265,8 @@ def _fit(
         raise KeyboardInterrupt from None
     except Exception as error:
         processes.give_up_unless_all_failed(error)
+        if start is not None and not position.begun and isinstance(error, UNREADABLE):
+            raise DamagedCheckpointError(start, "parts of it are missing or odd") from error
         raise
 
 

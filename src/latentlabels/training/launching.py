@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -18,6 +23,9 @@ from latentlabels import processes
 from latentlabels.errors import LatentLabelsError
 
 STRATEGIES: Final = ("auto", "ddp", "ddp_find_unused_parameters_true")
+
+FIRST: Final = "LATENTLABELS_FIRST_PROCESS"
+"""Variable in which a process that starts others tells them its number."""
 
 _started: tuple[int, int] | None = None
 """Processes on each machine and machines that `launch` has brought together."""
@@ -88,7 +96,7 @@ def launch(machines: Machines) -> None:
     devices, nodes = machines.counts()
     if devices * nodes == 1 or processes.size() > 1:
         return
-    if nodes > 1 and environments():
+    if nodes > 1 and SLURMEnvironment.detect() and _started_from_outside() is None:
         raise LatentLabelsError(
             f"{nodes} machines are asked for, and this program was not started on them. In a SLURM "
             "job start it with srun."
@@ -104,7 +112,8 @@ def launch(machines: Machines) -> None:
             strategy="ddp",
             plugins=[*environments()],
         )
-        fabric.launch()
+        with _ending_together():
+            fabric.launch()
     except (
         ValueError,
         RuntimeError,
@@ -122,15 +131,40 @@ def launch(machines: Machines) -> None:
     _started = devices, nodes
 
 
-def environments() -> list[LightningEnvironment]:
+@contextmanager
+def _ending_together() -> Iterator[None]:
+    """Let processes that are started within end when the one that started them has ended.
+
+    They would wait for it, or work on for nobody.
+    """
+    first = os.environ.pop(FIRST, None)
+    if first is not None:
+
+        def watch() -> None:
+            while str(os.getppid()) == first:
+                time.sleep(1.0)
+            os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()
+    os.environ[FIRST] = str(os.getpid())
+    try:
+        yield
+    finally:
+        del os.environ[FIRST]
+
+
+def environments() -> list[ClusterEnvironment]:
     """What Lightning has to be told of where it runs; nothing where it finds out by itself.
 
     A SLURM batch script has no step: a program that it starts by itself, without srun, is none of
-    the job's tasks, and Lightning would take it for the first.
+    the job's tasks, and Lightning would take it for the first. Of a job's tasks Lightning would
+    make checkpoints of its own and queue the job again on a signal.
     """
-    if SLURMEnvironment.detect() and _started_from_outside() is None:
+    if not SLURMEnvironment.detect() or "TORCHELASTIC_RUN_ID" in os.environ:
+        return []
+    if _started_from_outside() is None:
         return [LightningEnvironment()]
-    return []
+    return [SLURMEnvironment(auto_requeue=False)]
 
 
 def _there() -> tuple[int, int] | None:

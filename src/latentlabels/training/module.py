@@ -124,7 +124,7 @@ class ScoredModule(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Count on from there."""
-        self.skipped = checkpoint["skipped"]
+        self.skipped = int(checkpoint["skipped"])
 
     def trained(self, network: nn.Module, batch: Batch) -> Any:
         """What a network in training gives for a batch, with dropout by row and step."""

@@ -7,10 +7,11 @@ what happened so far, which batches are next, the state of torch's random number
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
+import shutil
 import warnings
 from dataclasses import dataclass, field, fields, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 from zipfile import BadZipFile, ZipFile
@@ -23,6 +24,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from latentlabels import processes
+from latentlabels.durable import put_in_place
 from latentlabels.errors import LatentLabelsError, TrainingWarning
 from latentlabels.sampling.diagnostics import ChainHealth, LargestWeight
 from latentlabels.training.module import VALIDATION_SCORE
@@ -30,6 +32,8 @@ from latentlabels.training.rows import MixedBatches, Rows
 from latentlabels.training.settings import TrainingSettings
 
 BEST: Final = "best"
+BEST_COPY: Final = "best-copy"
+"""There is none before the best to go back to, so it is kept twice."""
 LAST: Final = "last"
 PREVIOUS: Final = "previous"
 UNREADABLE: Final = (
@@ -105,6 +109,7 @@ class Position(Callback):
         self.history = history
         self.batches = batches
         self.run = run
+        self.begun = False
 
     def on_train_epoch_end(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
         """Write down what the epoch logged."""
@@ -125,6 +130,10 @@ class Position(Callback):
         self.history.epochs[:] = state["epochs"]
         self.batches.skip(state["visits"])
         torch.set_rng_state(state["random"])
+
+    def on_train_start(self, _trainer: L.Trainer, _module: L.LightningModule) -> None:
+        """All of the checkpoint has been taken over, if there was one."""
+        self.begun = True
 
     def begin(self, folder: Path, *, resume: bool, validated: bool) -> Path | None:
         """The checkpoint to go on from, its history taken over; None to begin anew.
@@ -168,7 +177,7 @@ class Position(Callback):
             try:
                 epochs = self._own(path)["epochs"]
                 if validated:
-                    self._own(checkpoint(folder, BEST))
+                    self._require_best(folder)
             except DamagedCheckpointError as error:
                 damaged.append(str(error))
                 continue
@@ -183,6 +192,19 @@ class Position(Callback):
             )
         return None
 
+    def _require_best(self, folder: Path) -> None:
+        """Check the best weights, and put their copy in the place of damaged ones."""
+        best = checkpoint(folder, BEST)
+        try:
+            self._own(best)
+        except DamagedCheckpointError as error:
+            copy = checkpoint(folder, BEST_COPY)
+            self._own(copy)
+            warnings.warn(f"{error} Its copy is used.", TrainingWarning, stacklevel=2)
+            aside = _aside(best)
+            shutil.copyfile(copy, aside)
+            put_in_place(aside, best)
+
     def _own(self, path: Path) -> dict[str, Any]:
         """What a checkpoint of this run says of where training stood."""
         state = read_checkpoint(path)["callbacks"].get(self.state_key)
@@ -190,8 +212,8 @@ class Position(Callback):
             raise DamagedCheckpointError(path, "it says nothing of where training stood")
         if state["run"] != self.run:
             raise LatentLabelsError(
-                f"The checkpoint {path} is of other data or settings, or was moved. Fit with those "
-                "it was begun with, name another folder, or begin anew without resume."
+                f"The checkpoint {path} is of other data, settings or versions, or was moved. Fit "
+                "with those it was begun with, name another folder, or begin anew without resume."
             )
         return state
 
@@ -201,6 +223,28 @@ class DamagedCheckpointError(LatentLabelsError):
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"The checkpoint {path} is damaged, or another program's: {why}.")
+
+
+class InMemory(TorchCheckpointIO):
+    """Keeps in memory the weights of checkpoints that nobody asked for on disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: dict[str, dict[str, Any]] = {}
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Keep what `read` is asked for."""
+        weights = checkpoint["state_dict"].items()
+        self._kept[Path(path).stem] = {
+            "epoch": checkpoint["epoch"],
+            "state_dict": {name: tensor.to("cpu", copy=True) for name, tensor in weights},
+        }
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """The weights and the epoch that were kept under that name."""
+        return self._kept[path.stem]
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -215,15 +259,21 @@ class WholeFiles(TorchCheckpointIO):
         """Write a checkpoint."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.stem == BEST:
+            self._write(checkpoint, path.with_stem(BEST_COPY))
+        self._write(checkpoint, path)
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """See `read_checkpoint`."""
+        return read_checkpoint(path)
+
+    def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
         aside = _aside(path)
         try:
-            with aside.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
+            torch.save(checkpoint, aside)
             if path.stem == LAST and path.is_file():
                 path.replace(path.with_stem(PREVIOUS))
-            aside.replace(path)
+            put_in_place(aside, path)
         finally:
             aside.unlink(missing_ok=True)
 
@@ -248,6 +298,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             isinstance(saved["state_dict"], dict)
             and isinstance(saved["callbacks"], dict)
             and isinstance(saved["epoch"], int)
+            and bool(saved["optimizer_states"])
+            and "fit_loop" in saved["loops"]
         )
     except FileNotFoundError as error:
         raise DamagedCheckpointError(path, "it is not there") from error
@@ -260,7 +312,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def _tidy(folder: Path, *, anew: bool) -> None:
     """Take out what a killed process left half written and, to begin anew, older checkpoints."""
-    for name in (LAST, PREVIOUS, BEST):
+    for name in (LAST, PREVIOUS, BEST, BEST_COPY):
         path = checkpoint(folder, name)
         _aside(path).unlink(missing_ok=True)
         if anew:
@@ -274,10 +326,10 @@ def _aside(path: Path) -> Path:
 def run_of(
     module: nn.Module, rows: Rows, validation: Rows | None, settings: TrainingSettings
 ) -> str:
-    """What identifies a run: its starting weights, labels, settings and folder, as SHA-256.
+    """What identifies a run: starting weights, data, settings, versions and folder, as SHA-256.
 
     Args:
-        module: untrained; the mean and deviation of its inputs are among its buffers.
+        module: untrained.
         rows: training rows.
         validation: rows that choose the epoch.
         settings: how it is trained.
@@ -293,7 +345,10 @@ def run_of(
             for values in (states.indptr, states.indices, states.data):
                 digest.update(np.ascontiguousarray(values).tobytes())
         digest.update(part.verified.tobytes())
-    told = [
+        for content in part.x.contents():
+            digest.update(content)
+    told = [f"{name}={metadata.version(name)}" for name in ("latentlabels", "lightning", "torch")]
+    told += [
         f"{own.name}={getattr(settings, own.name)!r}"
         for own in fields(settings)
         if own.name not in NO_MATTER
