@@ -127,7 +127,7 @@ def cleaned_table(ids: pa.Table, cleaned: CleanedLabels) -> pa.Table:
         "added": pa.array(cleaned.added, STRINGS),
         "removed": pa.array(cleaned.removed, STRINGS),
         "verified": pa.array(cleaned.verified),
-        "probabilities": _vectors(cleaned.probabilities),
+        "probabilities": vectors(cleaned.probabilities),
         "reasons": pa.array(cleaned.top_reasons(), STRINGS),
     }
     if cleaned.acceptance is not None:
@@ -165,7 +165,7 @@ def predicted_table(
     """
     columns = {
         "predicted": pa.array(predicted, STRINGS),
-        "probabilities": _vectors(probabilities.astype(np.float32)),
+        "probabilities": vectors(probabilities.astype(np.float32)),
     }
     return _with_ids(ids, columns, names)
 
@@ -182,15 +182,12 @@ def skipped_table(ids: pa.Table, skipped: Mapping[int, str]) -> pa.Table:
     return chosen.append_column("reason", pa.array([skipped[row] for row in rows], pa.string()))
 
 
-def _with_ids(ids: pa.Table, columns: dict[str, pa.Array], names: Sequence[Name]) -> pa.Table:
-    (id_name,) = ids.column_names
-    table = pa.table({id_name: ids.column(0), **columns})
-    vocabulary = json.dumps([str(name) for name in names], ensure_ascii=False)
-    return table.replace_schema_metadata({VOCABULARY_KEY: vocabulary})
+def vectors(probabilities: NDArray[np.float32]) -> pa.Array:
+    """Probabilities as lists, one a row; none for a row that has NaN.
 
-
-def _vectors(probabilities: NDArray[np.float32]) -> pa.Array:
-    """A list a row; none for a row that has NaN."""
+    Args:
+        probabilities: (rows, clean).
+    """
     missing = np.isnan(probabilities).any(1)
     lengths = np.where(missing, 0, probabilities.shape[1])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -198,6 +195,13 @@ def _vectors(probabilities: NDArray[np.float32]) -> pa.Array:
     return pa.ListArray.from_arrays(
         pa.array(offsets, pa.int32(), mask=absent), pa.array(probabilities[~missing].ravel())
     )
+
+
+def _with_ids(ids: pa.Table, columns: dict[str, pa.Array], names: Sequence[Name]) -> pa.Table:
+    (id_name,) = ids.column_names
+    table = pa.table({id_name: ids.column(0), **columns})
+    vocabulary = json.dumps([str(name) for name in names], ensure_ascii=False)
+    return table.replace_schema_metadata({VOCABULARY_KEY: vocabulary})
 
 
 @contextmanager

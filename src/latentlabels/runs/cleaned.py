@@ -1,0 +1,169 @@
+"""A table of cleaned labels, read again from what `clean`, `apply` or an export has written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import TypeAdapter, ValidationError
+
+from latentlabels.data.cells import CellForm, Kind, read_labels
+from latentlabels.data.columns import flags
+from latentlabels.data.shards import MANIFEST
+from latentlabels.data.table import FORMATS, read_table
+from latentlabels.errors import TableError, shown
+from latentlabels.results import STRINGS, VOCABULARY_KEY, vectors
+
+LISTS: Final = ("given", "proposed", "added", "removed")
+REQUIRED: Final = (*LISTS, "verified", "probabilities")
+REASONS: Final = "reasons"
+STATUS: Final = "status"
+FOR_REVIEW: Final = ("review_added", "review_removed")
+NAMES: Final = CellForm(Kind.MULTILABEL, None)
+REMEDY: Final = "Export what `latentlabels clean` or `apply` wrote."
+
+
+@dataclass(frozen=True)
+class CleanedTable:
+    """Cleaned labels as they were written, each column of one type whatever file it comes from.
+
+    Attributes:
+        path: the file, or the folder of shards.
+        ids: the columns that name the rows.
+        columns: lists of names, `verified`, and `probabilities` as lists of single precision; and,
+            where there are some, reasons, and what a precision left for review.
+        names: what the probabilities are of, in order; None where the table does not say it.
+    """
+
+    path: Path
+    ids: pa.Table
+    columns: pa.Table
+    names: tuple[str, ...] | None
+
+    def __len__(self) -> int:
+        return int(self.columns.num_rows)
+
+
+def open_cleaned(path: Path) -> CleanedTable:
+    """Read a table of cleaned labels.
+
+    Args:
+        path: the table, a folder of its shards, or a run's folder.
+
+    Raises:
+        TableError: no such table, or one of something else.
+        OSError: a file cannot be opened.
+    """
+    place = _table_in(path)
+    table = read_table(place)
+    present = set(table.column_names)
+    missing = [name for name in REQUIRED if name not in present]
+    before = [name for name in table.column_names if name in REQUIRED][:1]
+    first = table.column_names.index(before[0]) if before else 0
+    if missing or first == 0:
+        raise TableError(
+            f"{place} is no table of cleaned labels: it lacks "
+            f"{', '.join(missing) or 'a column that names the rows'}. `latentlabels clean` and "
+            "`apply` write one."
+        )
+    columns = {name: _lists(table, name, place) for name in LISTS}
+    columns["verified"] = pa.array(flags(table, "verified"))
+    names, columns["probabilities"] = _probabilities(table.column("probabilities"), place)
+    if STATUS in present:
+        columns[STATUS] = table.column(STATUS).cast(pa.string())
+    for name in (REASONS, *FOR_REVIEW):
+        if name in present:
+            columns[name] = _lists(table, name, place)
+    if names is None:
+        names = _told(table, VOCABULARY_KEY, TypeAdapter(tuple[str, ...]), place)
+    ids = table.select(table.column_names[:first])
+    return CleanedTable(place, ids, pa.table(columns), names)
+
+
+def _table_in(path: Path) -> Path:
+    """The table of cleaned labels that a path names, or that lies in the folder it names."""
+    if not path.is_dir() or (path / MANIFEST).is_file():
+        return path
+    found = sorted(place for suffix in FORMATS for place in path.glob(f"cleaned{suffix}"))
+    if len(found) != 1:
+        holds = " and ".join(place.name for place in found) or "no table cleaned.parquet"
+        raise TableError(
+            f"{path} holds {holds}. Leave one such table in it, or name the table itself."
+        )
+    return found[0]
+
+
+def _lists(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
+    """A column of lists of names; in a CSV they are JSON."""
+    cells = table.column(name)
+    if not pa.types.is_list(cells.type):
+        return pa.chunked_array([pa.array(read_labels(table, name, NAMES).cells, STRINGS)])
+    try:
+        return cells.cast(STRINGS)
+    except pa.ArrowException as error:
+        raise TableError(f"Column {shown(name)} of {path} holds no names: {error}.") from error
+
+
+def _probabilities(
+    cells: pa.ChunkedArray, path: Path
+) -> tuple[tuple[str, ...] | None, pa.ChunkedArray]:
+    """The labels, where they stand with the probabilities, and a list of these for each row."""
+    names, numbers = None, None
+    try:
+        if pa.types.is_string(cells.type):
+            # In a CSV they are JSON.
+            told = [None if cell is None else json.loads(cell) for cell in cells.to_pylist()]
+            cells = pa.chunked_array([pa.array(told)])
+        if pa.types.is_struct(cells.type):
+            names = tuple(field.name for field in cells.type)
+            parts = (part.cast(pa.float32()) for part in cells.combine_chunks().flatten())
+            numbers = np.stack([part.to_numpy(zero_copy_only=False) for part in parts], 1)
+        else:
+            cells = cells.cast(pa.list_(pa.float32()))
+    except (ValueError, RecursionError, pa.ArrowException) as error:
+        raise _no_probabilities(path) from error
+    if names is not None and numbers is not None:
+        wrong = np.isnan(numbers).any(1) & cells.is_valid().to_numpy()
+        if wrong.any():
+            raise _no_probabilities(path, int(wrong.argmax()), len(names))
+        cells = pa.chunked_array([vectors(numbers)])
+    _require_probabilities(cells, path)
+    return names, cells
+
+
+def _require_probabilities(lists: pa.ChunkedArray, path: Path) -> None:
+    """Check that each list has as many numbers as any other, and all are from 0 to 1."""
+    lengths, values = pc.list_value_length(lists), pc.list_flatten(lists)
+    count = pc.max(lengths).as_py()
+    within = pc.and_(pc.greater_equal(values, 0), pc.less_equal(values, 1))
+    if count is None or (
+        pc.all(pc.equal(lengths, count)).as_py() and pc.all(pc.fill_null(within, False)).as_py()
+    ):
+        return
+    for row, cell in enumerate(lists.to_pylist()):
+        fine = cell is None or all(value is not None and 0 <= value <= 1 for value in cell)
+        if not fine or (cell is not None and len(cell) != count):
+            raise _no_probabilities(path, row, count)
+
+
+def _no_probabilities(path: Path, row: int | None = None, labels: int | None = None) -> TableError:
+    where = "" if row is None else f"row {row} (rows count from 0) of "
+    wanted = "numbers from 0 to 1" if labels is None else f"{labels} numbers from 0 to 1"
+    return TableError(
+        f"Column 'probabilities' of {where}{path} should hold {wanted}, one for each label. "
+        f"{REMEDY}"
+    )
+
+
+def _told(table: pa.Table, key: str, kind: TypeAdapter[Any], path: Path) -> Any:
+    """What the table's metadata say under a key; None where they say nothing."""
+    told = (table.schema.metadata or {}).get(key.encode())
+    try:
+        return None if told is None else kind.validate_json(told)
+    except ValidationError as error:
+        raise TableError(f"{path} has metadata {key} that cannot be read. {REMEDY}") from error

@@ -1,0 +1,82 @@
+"""Cleaned tables are read alike, whatever kind of file holds them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from tests.exports.cleaned import ODD, one, several
+from tests.review.conftest import texts, write_run
+
+from latentlabels.data.labels import LabelSpace, Vocabulary
+from latentlabels.data.table import Format, write_table_atomically
+from latentlabels.errors import TableError
+from latentlabels.exports.formats import ExportFormat, export
+from latentlabels.results import cleaned_table
+from latentlabels.runs.cleaned import open_cleaned
+
+
+@pytest.mark.parametrize("kind", Format)
+def test_every_file_of_a_run_reads_the_same(kind: Format, tmp_path: Path) -> None:
+    rows = several()
+    wanted = cleaned_table(rows.ids, rows.labels)
+    write_table_atomically(wanted, tmp_path / f"cleaned.{kind}", kind)
+    read = open_cleaned(tmp_path)
+    binary = kind in (Format.PARQUET, Format.ARROW)
+    assert read.path == tmp_path / f"cleaned.{kind}"
+    assert read.names == (ODD if binary else None), "text has no metadata"
+    assert read.ids.column_names == ["key"]
+    for name in ("given", "proposed", "added", "removed", "verified", "probabilities"):
+        column = read.columns.column(name)
+        assert column.type == wanted.column(name).type
+        assert column.to_pylist() == wanted.column(name).to_pylist(), name
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_an_export_names_its_labels(kind: str, tmp_path: Path) -> None:
+    rows = one()
+    path = tmp_path / f"out.{kind}"
+    export(rows, ExportFormat(kind), path)
+    read = open_cleaned(path)
+    assert read.names == ODD
+    wanted = cleaned_table(rows.ids, rows.labels).column("probabilities")
+    assert read.columns.column("probabilities").to_pylist() == wanted.to_pylist()
+
+
+@pytest.mark.parametrize(
+    "cell", ["[0.5, 2]", "[0.5]", "[0.5, null]", '["a", "b"]', "5", "{", "[[1]]"]
+)
+def test_probabilities_that_are_none_are_told_of(cell: str, tmp_path: Path) -> None:
+    lines = [f'k{row},[],[],[],[],false,"{text}"' for row, text in enumerate(("[0.5, 1]", cell))]
+    lines = [line.replace('"a"', '""a""').replace('"b"', '""b""') for line in lines]
+    header = "key,given,proposed,added,removed,verified,probabilities"
+    (tmp_path / "cleaned.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
+    with pytest.raises(TableError, match=r"should hold (2 )?numbers from 0 to 1"):
+        open_cleaned(tmp_path)
+
+
+def test_of_two_tables_in_a_folder_none_is_guessed(tmp_path: Path) -> None:
+    rows = one()
+    for kind in (Format.CSV, Format.PARQUET):
+        table = cleaned_table(rows.ids, rows.labels)
+        write_table_atomically(table, tmp_path / f"cleaned.{kind}", kind)
+    with pytest.raises(TableError, match=r"holds cleaned\.csv and cleaned\.parquet\. Leave one"):
+        open_cleaned(tmp_path)
+    assert open_cleaned(tmp_path / "cleaned.parquet").names == ODD
+
+
+@pytest.mark.parametrize(("told", "others"), [(None, ["cat"]), ('["dog", "cat"]', ["cat", "dog"])])
+def test_a_review_wants_the_model_that_cleaned(
+    told: str | None, others: list[str], tmp_path: Path
+) -> None:
+    run = write_run(tmp_path, texts(2), [[], []], [[0.9, 0.1]] * 2, names=["cat", "dog"])
+    if told is not None:
+        path = run.folder / "cleaned.parquet"
+        table = pa.parquet.read_table(path).replace_schema_metadata({"latentlabels.clean": told})
+        pa.parquet.write_table(table, path)
+    space = LabelSpace(("",), (Vocabulary(tuple(others), exclusive=False),))
+    with pytest.raises(TableError, match="Name the model that cleaned it with --model"):
+        replace(run, space=space).opened()
