@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from tests.exports.cleaned import ODD, one, several
-from tests.review.conftest import texts, write_run
+from tests.review.conftest import NAMES, texts, write_run
+from tests.small_shards import in_shards
 
 from latentlabels.data.labels import LabelSpace, Vocabulary
 from latentlabels.data.table import Format, write_table_atomically
 from latentlabels.errors import TableError
 from latentlabels.exports.formats import ExportFormat, export
+from latentlabels.exports.reading import read_cleaned
 from latentlabels.results import cleaned_table
 from latentlabels.runs.cleaned import open_cleaned
 
@@ -80,3 +83,17 @@ def test_a_review_wants_the_model_that_cleaned(
     space = LabelSpace(("",), (Vocabulary(tuple(others), exclusive=False),))
     with pytest.raises(TableError, match="Name the model that cleaned it with --model"):
         replace(run, space=space).opened()
+
+
+def test_a_run_in_shards_is_read_as_one_table(tmp_path: Path) -> None:
+    """By a review and by exports; they may be given the folder of shards itself."""
+    p = [[0.9, 0.1, 0.2, 0.3]] * 5
+    run = write_run(tmp_path, texts(5), [["cat"], ["dog"], [], [], []], p)
+    whole, path = run.opened().cleaned, run.folder / "cleaned.parquet"
+    table = pa.parquet.read_table(path)
+    table = table.replace_schema_metadata({"latentlabels.clean": json.dumps(NAMES)})
+    path.unlink()
+    in_shards(table, path, 2)
+    assert run.opened().cleaned.equals(whole)
+    for place in (run.folder, path):
+        assert read_cleaned(place).labels.proposed == [["cat"]] * 5

@@ -61,7 +61,7 @@ def open_run(
         )
     names = tuple(map(str, space.names))
     cleaned = _opened(folder, names)
-    path = _found(folder, provenance.get("table")) if table is None else table
+    path = _found(folder, provenance.get("table"), cleaned.path) if table is None else table
     source = read_table(path)
     if source.num_rows != len(cleaned):
         raise _not_the_table(path, f"it has {source.num_rows:,} rows, not {len(cleaned):,}")
@@ -136,11 +136,12 @@ def _for_review(table: pa.Table) -> pa.Table:
     return table.select(wanted)
 
 
-def _found(folder: Path, name: object) -> Path:
-    """The file of this name, beside the run or near it."""
+def _found(folder: Path, name: object, cleaned: Path) -> Path:
+    """The table of this name, beside the run or near it."""
     if isinstance(name, str) and Path(name).name == name:
         for place in (folder.resolve().parent, folder, Path()):
-            if (place / name).is_file():
+            # The run's own table is no table that was cleaned, though one of that name may be.
+            if (place / name).exists() and place / name != cleaned:
                 return place / name
     raise TableError(
         f"The table that was cleaned, {shown(name)}, is neither beside {folder} nor here. Name it "
