@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from latentlabels.cleaning import CleanedLabels
+from latentlabels.data.cells import Kind
 from latentlabels.data.labels import Name
 from latentlabels.data.shards import MANIFEST
 from latentlabels.errors import TableError
@@ -26,7 +27,11 @@ from latentlabels.store import DESCRIPTION
 MODEL, METRICS, SKIPPED = "model", "metrics.json", "skipped.csv"
 DECISIONS = "decisions.sqlite"
 ROW_COLUMN = "row"
+# Metadata of tables: labels in the order of their probabilities, whether they exclude each other,
+# and what tells the table whose rows they are of.
 VOCABULARY_KEY = "latentlabels.clean"
+KIND_KEY = "latentlabels.kind"
+SOURCE_KEY = "latentlabels.table"
 RESULT_COLUMNS = frozenset(
     [
         *("given", "proposed", "added", "removed", "verified", "predicted", "probabilities"),
@@ -114,12 +119,15 @@ def write_model(model: RobustClassifier, folder: Path, provenance: dict[str, Any
         raise OSError(str(error)) from error
 
 
-def cleaned_table(ids: pa.Table, cleaned: CleanedLabels) -> pa.Table:
+def cleaned_table(
+    ids: pa.Table, cleaned: CleanedLabels, source: Mapping[str, Any] | None = None
+) -> pa.Table:
     """Cleaned labels, a row for each row.
 
     Args:
         ids: a table of one column that names the rows.
         cleaned: their labels.
+        source: of the table that was cleaned, what `provenance.of_table` says.
     """
     columns = {
         "given": pa.array(cleaned.given, STRINGS),
@@ -132,7 +140,12 @@ def cleaned_table(ids: pa.Table, cleaned: CleanedLabels) -> pa.Table:
     }
     if cleaned.acceptance is not None:
         columns |= _review_columns(cleaned)
-    return _with_ids(ids, columns, cleaned.names)
+    table = _with_ids(ids, columns, cleaned.names)
+    kind = Kind.MULTICLASS if cleaned.space.exclusive else Kind.MULTILABEL
+    told = {KIND_KEY: json.dumps(kind)}
+    if source is not None:
+        told[SOURCE_KEY] = json.dumps(dict(source), ensure_ascii=False)
+    return table.replace_schema_metadata({**table.schema.metadata, **told})
 
 
 def _review_columns(cleaned: CleanedLabels) -> dict[str, pa.Array]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,9 +17,10 @@ from latentlabels.data.labels import LabelSpace, Vocabulary
 from latentlabels.data.table import Format, write_table_atomically
 from latentlabels.errors import TableError
 from latentlabels.exports.formats import ExportFormat, export
-from latentlabels.exports.reading import read_cleaned
+from latentlabels.exports.reading import read_cleaned, read_examples
+from latentlabels.provenance import of_table
 from latentlabels.results import cleaned_table
-from latentlabels.runs.cleaned import open_cleaned
+from latentlabels.runs.cleaned import Source, open_cleaned
 
 
 @pytest.mark.parametrize("kind", Format)
@@ -97,3 +98,69 @@ def test_a_run_in_shards_is_read_as_one_table(tmp_path: Path) -> None:
     assert run.opened().cleaned.equals(whole)
     for place in (run.folder, path):
         assert read_cleaned(place).labels.proposed == [["cat"]] * 5
+
+
+def test_a_table_says_what_was_cleaned_and_whether_labels_exclude_each_other(
+    tmp_path: Path,
+) -> None:
+    told = Source("fotos ü.parquet", "0" * 64, 5)
+    source = asdict(told)
+    for rows, exclusive in ((one(), True), (several(), False)):
+        for kind in (Format.PARQUET, Format.ARROW):
+            path = tmp_path / f"{exclusive}.{kind}"
+            write_table_atomically(cleaned_table(rows.ids, rows.labels, source), path, kind)
+            read = open_cleaned(path)
+            assert (read.exclusive, read.source) == (exclusive, told)
+            out = tmp_path / f"{exclusive} out of {kind}.parquet"
+            export(read_cleaned(path), ExportFormat.PARQUET, out)
+            again = open_cleaned(out)
+            assert (again.exclusive, again.source) == (exclusive, told)
+        path = tmp_path / f"{exclusive}.jsonl"
+        write_table_atomically(cleaned_table(rows.ids, rows.labels, source), path, Format.JSONL)
+        read = open_cleaned(path)
+        assert (read.exclusive, read.source) == (None, None), "text has no metadata"
+
+
+def test_a_class_stays_one_where_a_row_has_none(tmp_path: Path) -> None:
+    """What is left for review keeps a given class, which the clean vocabulary need not have."""
+    rows = one()
+    rows.labels.proposed[0] = []
+    path = tmp_path / "cleaned.parquet"
+    write_table_atomically(cleaned_table(rows.ids, rows.labels), path, Format.PARQUET)
+    read = read_cleaned(path)
+    assert read.exclusive
+    assert read.labels.proposed[0] == []
+    assert read.confidence()[0] == 0, "the least certain of all"
+    assert read.confidence()[1] == 1
+
+
+@pytest.mark.parametrize("key", ["latentlabels.clean", "latentlabels.kind", "latentlabels.table"])
+@pytest.mark.parametrize("told", ["{", '{"table": 5}', "7"])
+def test_metadata_that_are_none_are_told_of(key: str, told: str, tmp_path: Path) -> None:
+    rows = one()
+    table = cleaned_table(rows.ids, rows.labels)
+    table = table.replace_schema_metadata({**table.schema.metadata, key.encode(): told})
+    write_table_atomically(table, tmp_path / "cleaned.parquet", Format.PARQUET)
+    with pytest.raises(TableError, match=f"metadata {key} that cannot be read"):
+        open_cleaned(tmp_path)
+
+
+def test_a_table_that_was_changed_is_not_the_one_that_was_cleaned(tmp_path: Path) -> None:
+    """A review asks always, an export where rows have no names but their numbers."""
+    p = [[0.9, 0.1, 0.2, 0.3]] * 5
+    run = write_run(tmp_path, texts(5), [["cat"], ["dog"], [], [], []], p, ids=None)
+    path, source = run.folder / "cleaned.parquet", tmp_path / "table.parquet"
+    told = json.dumps(of_table(source, 5))
+    table = pa.parquet.read_table(path)
+    told_of = {"latentlabels.table": told, "latentlabels.clean": json.dumps(NAMES)}
+    pa.parquet.write_table(table.replace_schema_metadata(told_of), path)
+    assert run.opened().subject.sha256 == json.loads(told)["sha256"]
+    rows = read_cleaned(path)
+    assert read_examples(rows, source, "text").column.to_pylist() == texts(5)["text"].to_pylist()
+    pa.parquet.write_table(texts(5).take([1, 0, 2, 3, 4]), source)
+    with pytest.raises(TableError, match="its content is not that of"):
+        run.opened()
+    with pytest.raises(TableError, match="its content is not that of"):
+        read_examples(rows, source, "text")
+    named = replace(rows, ids=texts(5).select(["key"]))
+    assert read_examples(named, source, "text").column.to_pylist() == texts(5)["text"].to_pylist()

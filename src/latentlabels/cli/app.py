@@ -183,6 +183,7 @@ def apply(
             content = open_table(table)
             roles = roles_for_applying(content, estimator, columns)
             parts = TableParts.of(content, roles, estimator, image_folder(table, reading.folder))
+            source = provenance.of_table(table, content.num_rows)
             acceptance = fitting.acceptance_of(estimator, output.wanted, voice)
             tally = Tally()
             with (
@@ -193,7 +194,7 @@ def apply(
                     with rows_from(first):
                         rows = parts.read(first, part)
                         cleaned = fitting.clean(estimator, rows, tally, output.wanted)
-                    write(cleaned_table(rows.ids, cleaned))
+                    write(cleaned_table(rows.ids, cleaned, source))
             answers.own["tally"] = asdict(tally)
         if processes.rank() > 0:
             return
@@ -352,8 +353,9 @@ def _fit(
                 table = open_table(path)
                 roles = roles_for_fitting(table, columns, cells)
                 rows = read_rows(table, roles, image_folder(path, reading.folder))
-                origin = {**origin, **provenance.of_table(path, len(rows)), **roles.provenance()}
-                rows = with_decisions(rows, roles, review, origin["sha256"])
+                source = provenance.of_table(path, len(rows))
+                origin = {**origin, **source, **roles.provenance()}
+                rows = with_decisions(rows, roles, review, source["sha256"])
             _warn_of_duplicates(table, roles, voice)
             known = model_to_start_from(review, backbone, voice)
             rows = fitting.fit(estimator, rows, roles, model, voice, known)
@@ -370,7 +372,7 @@ def _fit(
                     cleaned = fitting.clean(estimator, part, tally, wanted)
                 recovered.append(cleaned.probabilities[fitting.recoverable(part)])
                 if write:
-                    write(cleaned_table(part.ids, cleaned))
+                    write(cleaned_table(part.ids, cleaned, source))
         fitting.warn_of_unknown(tally, voice)
         metrics = fitting.metrics_of(
             estimator, rows, tally, acceptance, np.concatenate(recovered), run.seed

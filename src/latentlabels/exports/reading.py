@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,9 @@ from latentlabels.exports.rows import CleanedRows, Examples
 from latentlabels.results import ROW_COLUMN
 from latentlabels.runs.cleaned import LISTS, REASONS, CleanedTable, open_cleaned
 from latentlabels.store import VOCABULARY
+
+# Probabilities of classes sum to one as far as single precision can tell.
+SUM_TOLERANCE: Final = 1e-3
 
 
 def read_cleaned(path: Path, model: Path | None = None) -> CleanedRows:
@@ -46,18 +49,22 @@ def read_cleaned(path: Path, model: Path | None = None) -> CleanedRows:
                     "which is not among the labels that have probabilities. Name the table's own "
                     "--model."
                 )
+    probabilities = _probabilities(cleaned, len(names))
+    exclusive = cleaned.exclusive
+    if exclusive is None:
+        exclusive = _one_of_several(probabilities, proposed)
     labels = CleanedLabels(
-        space=LabelSpace(("",), (Vocabulary(names, exclusive=False),)),
+        space=LabelSpace(("",), (Vocabulary(names, exclusive),)),
         given=given,
         proposed=proposed,
         added=added,
         removed=removed,
         verified=cleaned.columns.column("verified").to_numpy(),
-        probabilities=_probabilities(cleaned, len(names)),
+        probabilities=probabilities,
         changes=[],
     )
     reasons = _cells(cleaned, REASONS) if REASONS in cleaned.columns.column_names else None
-    return CleanedRows(cleaned.ids.select([0]), labels, reasons=reasons)
+    return CleanedRows(cleaned.ids.select([0]), labels, reasons=reasons, source=cleaned.source)
 
 
 def read_examples(
@@ -85,6 +92,10 @@ def read_examples(
     """
     table = read_table(path)
     kind = kind or input_kind(table, [column])
+    numbered = rows.ids.column_names == [ROW_COLUMN] and ROW_COLUMN not in table.column_names
+    if numbered and rows.source is not None:
+        # In another table the same numbers may be those of other rows.
+        rows.source.require(path)
     cells = column_of(table, column).take(_places(rows.ids, table, path))
     return Examples(column, cells, kind, (folder or path.parent).resolve(), prefix)
 
@@ -106,6 +117,14 @@ def _probabilities(cleaned: CleanedTable, labels: int) -> NDArray[np.float32]:
     probabilities = np.full((len(known), labels), np.nan, dtype=np.float32)
     probabilities[known] = values.reshape(-1, labels)
     return probabilities
+
+
+def _one_of_several(probabilities: NDArray[np.float32], proposed: list[list[Any]]) -> bool:
+    """Whether each row has one class: its probabilities sum to one, and one name is proposed."""
+    known = ~np.isnan(probabilities).any(1)
+    sums = probabilities[known].sum(1)
+    counts = np.array([len(names) for names in proposed])[known]
+    return bool(len(sums) and (np.abs(sums - 1) < SUM_TOLERANCE).all() and (counts == 1).all())
 
 
 def _names_in(model: Path, table: Path) -> tuple[str, ...]:

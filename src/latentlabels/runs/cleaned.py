@@ -17,7 +17,8 @@ from latentlabels.data.columns import flags
 from latentlabels.data.shards import MANIFEST
 from latentlabels.data.table import FORMATS, read_table
 from latentlabels.errors import TableError, shown
-from latentlabels.results import STRINGS, VOCABULARY_KEY, vectors
+from latentlabels.provenance import of_table
+from latentlabels.results import KIND_KEY, SOURCE_KEY, STRINGS, VOCABULARY_KEY, vectors
 
 LISTS: Final = ("given", "proposed", "added", "removed")
 REQUIRED: Final = (*LISTS, "verified", "probabilities")
@@ -26,6 +27,34 @@ STATUS: Final = "status"
 FOR_REVIEW: Final = ("review_added", "review_removed")
 NAMES: Final = CellForm(Kind.MULTILABEL, None)
 REMEDY: Final = "Export what `latentlabels clean` or `apply` wrote."
+
+
+@dataclass(frozen=True)
+class Source:
+    """What tells the table that was cleaned from any other.
+
+    Attributes:
+        table: name of its file.
+        sha256: of its content.
+        rows: how many it has.
+    """
+
+    table: str
+    sha256: str
+    rows: int
+
+    def require(self, path: Path) -> None:
+        """Check that a table is this one.
+
+        Raises:
+            TableError: its content is another.
+            OSError: it cannot be read.
+        """
+        if of_table(path, self.rows)["sha256"] != self.sha256:
+            raise TableError(
+                f"{path} is not the table that was cleaned: its content is not that of "
+                f"{shown(self.table)} as it was then. Name that one with --table."
+            )
 
 
 @dataclass(frozen=True)
@@ -38,12 +67,16 @@ class CleanedTable:
         columns: lists of names, `verified`, and `probabilities` as lists of single precision; and,
             where there are some, reasons, and what a precision left for review.
         names: what the probabilities are of, in order; None where the table does not say it.
+        exclusive: whether a row has exactly one of them; None likewise.
+        source: the table that was cleaned; None likewise.
     """
 
     path: Path
     ids: pa.Table
     columns: pa.Table
     names: tuple[str, ...] | None
+    exclusive: bool | None
+    source: Source | None
 
     def __len__(self) -> int:
         return int(self.columns.num_rows)
@@ -81,8 +114,15 @@ def open_cleaned(path: Path) -> CleanedTable:
             columns[name] = _lists(table, name, place)
     if names is None:
         names = _told(table, VOCABULARY_KEY, TypeAdapter(tuple[str, ...]), place)
-    ids = table.select(table.column_names[:first])
-    return CleanedTable(place, ids, pa.table(columns), names)
+    kind = _told(table, KIND_KEY, TypeAdapter(Kind), place)
+    return CleanedTable(
+        path=place,
+        ids=table.select(table.column_names[:first]),
+        columns=pa.table(columns),
+        names=names,
+        exclusive=None if kind is None else kind == Kind.MULTICLASS,
+        source=_told(table, SOURCE_KEY, TypeAdapter(Source), place),
+    )
 
 
 def _table_in(path: Path) -> Path:

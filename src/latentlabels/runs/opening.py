@@ -44,8 +44,8 @@ def open_run(
         folder: the run's.
         space: the clean labels of the model that cleaned.
         provenance: where that model came from.
-        table: the table that was cleaned; by default the one that the model was fitted on, if it is
-            beside the run, in it, or in the working directory.
+        table: the table that was cleaned; by default the one that the run names or else the model,
+            if it is beside the run, in it, or in the working directory.
         inputs: columns that the model looks at.
         kind: what these hold.
         show: columns to show in their place.
@@ -61,11 +61,14 @@ def open_run(
         )
     names = tuple(map(str, space.names))
     cleaned = _opened(folder, names)
-    path = _found(folder, provenance.get("table"), cleaned.path) if table is None else table
+    told = provenance.get("table") if cleaned.source is None else cleaned.source.table
+    path = _found(folder, told, cleaned.path) if table is None else table
     source = read_table(path)
     if source.num_rows != len(cleaned):
         raise _not_the_table(path, f"it has {source.num_rows:,} rows, not {len(cleaned):,}")
     named = _ids(source, cleaned.ids, path)
+    if cleaned.source is not None:
+        cleaned.source.require(path)
     columns = list(dict.fromkeys(show or inputs))
     if not columns:
         raise TableError("The model does not say what its inputs are: name columns with --show.")
@@ -80,13 +83,13 @@ def open_run(
         kinds=tuple(kinds),
         folder=(pictures or path.parent).resolve(),
         names=names,
-        exclusive=space.vocabularies[0].exclusive,
+        exclusive=space.exclusive,
         subject=Subject(
             table=path.name,
             sha256=of_table(path, source.num_rows)["sha256"],
             rows=source.num_rows,
             ids=named,
-            exclusive=space.vocabularies[0].exclusive,
+            exclusive=space.exclusive,
         ),
     )
 
@@ -143,6 +146,8 @@ def _found(folder: Path, name: object, cleaned: Path) -> Path:
             # The run's own table is no table that was cleaned, though one of that name may be.
             if (place / name).exists() and place / name != cleaned:
                 return place / name
+    if name is None:
+        raise TableError(f"{cleaned} does not say what table was cleaned: name it with --table.")
     raise TableError(
         f"The table that was cleaned, {shown(name)}, is neither beside {folder} nor here. Name it "
         "with --table."
