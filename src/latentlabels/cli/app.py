@@ -177,7 +177,8 @@ def apply(
     voice = Voice(run)
     name = f"cleaned.{output.format}"
     written = [name, *_skipped(reading)]
-    with staged_together(output.out, written, output.format, overwrite=output.overwrite) as folder:
+    names = [*_in_any_format("cleaned"), *_skipped(reading)]
+    with staged_together(output.out, names, output.format, overwrite=output.overwrite) as folder:
         with agreed() as answers:
             estimator = _load(model, run, reading, voice)
             content = open_table(table)
@@ -233,7 +234,8 @@ def predict(
     voice = Voice(run)
     name = f"predicted.{output.format}"
     written = [name, *_skipped(reading)]
-    with staged_together(output.out, written, output.format, overwrite=output.overwrite) as folder:
+    names = [*_in_any_format("predicted"), *_skipped(reading)]
+    with staged_together(output.out, names, output.format, overwrite=output.overwrite) as folder:
         with agreed() as answers:
             estimator = _load(model, run, reading, voice)
             content = open_table(table)
@@ -342,9 +344,10 @@ def _fit(
     voice = Voice(run)
     table_name = [] if kind is None else [f"cleaned.{kind}"]
     written = [*table_name, MODEL, METRICS, *_skipped(reading)]
-    with staged_together(
-        output.out, [*written, RELIABILITY], None, overwrite=output.overwrite
-    ) as folder:
+    names = [MODEL, METRICS, RELIABILITY, SKIPPED]
+    if kind is not None:
+        names += _in_any_format("cleaned")
+    with staged_together(output.out, names, None, overwrite=output.overwrite) as folder:
         with agreed():
             estimator = fitting.estimator_of(
                 model, backbone, reading, training, run.seed, progress=voice.progress
@@ -402,6 +405,11 @@ def _load(folder: Path, run: RerunOptions, reading: InputOptions, voice: Voice) 
 def _warn_of_duplicates(table: Any, roles: Roles, voice: Voice) -> None:
     if roles.id is not None and (told := duplicates_told(table, roles.id)):
         voice.warn(told)
+
+
+def _in_any_format(stem: str) -> list[str]:
+    """A table's names: of several that lay beside one another, nobody knew which was the last."""
+    return [f"{stem}.{kind}" for kind in Format]
 
 
 def _skipped(reading: InputOptions) -> list[str]:
