@@ -177,8 +177,8 @@ def apply(
     voice = Voice(run)
     name = f"cleaned.{output.format}"
     written = [name, *_skipped(reading)]
-    names = [*_in_any_format("cleaned"), *_skipped(reading)]
-    with staged_together(output.out, names, output.format, overwrite=output.overwrite) as folder:
+    replaced = [*_in_any_format("cleaned"), *_skipped(reading)]
+    with staged_together(output.out, replaced, output.format, overwrite=output.overwrite) as folder:
         with agreed() as answers:
             estimator = _load(model, run, reading, voice)
             content = open_table(table)
@@ -234,8 +234,8 @@ def predict(
     voice = Voice(run)
     name = f"predicted.{output.format}"
     written = [name, *_skipped(reading)]
-    names = [*_in_any_format("predicted"), *_skipped(reading)]
-    with staged_together(output.out, names, output.format, overwrite=output.overwrite) as folder:
+    replaced = [*_in_any_format("predicted"), *_skipped(reading)]
+    with staged_together(output.out, replaced, output.format, overwrite=output.overwrite) as folder:
         with agreed() as answers:
             estimator = _load(model, run, reading, voice)
             content = open_table(table)
@@ -344,10 +344,10 @@ def _fit(
     voice = Voice(run)
     table_name = [] if kind is None else [f"cleaned.{kind}"]
     written = [*table_name, MODEL, METRICS, *_skipped(reading)]
-    names = [MODEL, METRICS, RELIABILITY, SKIPPED]
+    replaced = [MODEL, METRICS, RELIABILITY, SKIPPED]
     if kind is not None:
-        names += _in_any_format("cleaned")
-    with staged_together(output.out, names, None, overwrite=output.overwrite) as folder:
+        replaced += _in_any_format("cleaned")
+    with staged_together(output.out, replaced, None, overwrite=output.overwrite) as folder:
         with agreed():
             estimator = fitting.estimator_of(
                 model, backbone, reading, training, run.seed, progress=voice.progress

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from latentlabels.cleaning import CleanedLabels
+from latentlabels.cleaning import CleanedLabels, Status
 from latentlabels.data.columns import InputKind, column_of, input_kind
 from latentlabels.data.folders import read_json_object
 from latentlabels.data.labels import LabelSpace, Vocabulary
@@ -17,27 +17,32 @@ from latentlabels.data.table import read_table
 from latentlabels.errors import LabelError, TableError, shown
 from latentlabels.exports.rows import CleanedRows, Examples
 from latentlabels.results import ROW_COLUMN
-from latentlabels.runs.cleaned import LISTS, REASONS, CleanedTable, open_cleaned
+from latentlabels.runs.cleaned import LISTS, CleanedTable, open_cleaned
 from latentlabels.store import VOCABULARY
 
 # Probabilities of classes sum to one as far as single precision can tell.
 SUM_TOLERANCE: Final = 1e-3
 
 
-def read_cleaned(path: Path, model: Path | None = None) -> CleanedRows:
+def read_cleaned(
+    path: Path, model: Path | None = None, status: Status | None = None
+) -> CleanedRows:
     """Read cleaned labels.
 
     Args:
         path: a run's folder, or a table of cleaned labels.
         model: the model's folder, which knows the labels' order where the table does not say it; by
             default the folder `model` beside the table.
+        status: of the rows to read; by default all.
 
     Raises:
-        TableError: no such table, or one of something else.
+        TableError: no such table, one of something else, or no row of that status.
         LabelError: a proposal that is not among the labels.
         OSError: a file cannot be opened.
     """
     cleaned = open_cleaned(path)
+    if status is not None:
+        cleaned = cleaned.with_status(status)
     names = cleaned.names or _names_in(model or cleaned.path.parent / "model", cleaned.path)
     given, proposed, added, removed = (_cells(cleaned, column) for column in LISTS)
     known = set(names)
@@ -63,8 +68,7 @@ def read_cleaned(path: Path, model: Path | None = None) -> CleanedRows:
         probabilities=probabilities,
         changes=[],
     )
-    reasons = _cells(cleaned, REASONS) if REASONS in cleaned.columns.column_names else None
-    return CleanedRows(cleaned.ids.select([0]), labels, reasons=reasons, source=cleaned.source)
+    return CleanedRows(cleaned.ids.select([0]), labels, told=cleaned.told(), source=cleaned.source)
 
 
 def read_examples(

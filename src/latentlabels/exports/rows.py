@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from latentlabels.cleaning import CleanedLabels
 from latentlabels.data.columns import InputKind
-from latentlabels.results import STRINGS, cleaned_table
-from latentlabels.runs.cleaned import Source
+from latentlabels.results import cleaned_table
+from latentlabels.runs.cleaned import FOR_REVIEW, STATUS, Source
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,15 @@ class CleanedRows:
         ids: a table of one column that names the rows.
         labels: their labels.
         examples: what they are labels of.
-        reasons: why, a sentence for each change; None where they are not told.
+        told: columns that are handed on as they are, where there are some: reasons, and what a
+            precision left for review.
         source: the table that was cleaned, where it is told.
     """
 
     ids: pa.Table
     labels: CleanedLabels
     examples: Examples | None = None
-    reasons: list[list[str]] | None = None
+    told: pa.Table | None = None
     source: Source | None = None
 
     def __len__(self) -> int:
@@ -66,10 +67,15 @@ class CleanedRows:
         """The table of cleaned labels."""
         source = None if self.source is None else asdict(self.source)
         table = cleaned_table(self.ids, self.labels, source)
-        if self.reasons is None:
+        if self.told is None:
             return table
-        place = table.column_names.index("reasons")
-        return table.set_column(place, "reasons", pa.array(self.reasons, STRINGS))
+        for name in self.told.column_names:
+            place, column = table.schema.get_field_index(name), self.told.column(name)
+            if place < 0:
+                table = table.append_column(name, column)
+            else:
+                table = table.set_column(place, name, column)
+        return table
 
     @property
     def names(self) -> list[str]:
@@ -96,6 +102,12 @@ class CleanedRows:
             states[row, [unit[name] for name in proposed]] = True
         return states
 
+    @property
+    def reviewed(self) -> list[str]:
+        """The columns that say what a precision left for review; none where none was asked for."""
+        there = [] if self.told is None else self.told.column_names
+        return [name for name in (STATUS, *FOR_REVIEW) if name in there]
+
     def confidence(self) -> list[float | None]:
         """How probable each row's proposal is: all its labels, and no others; None if skipped."""
         p = self.labels.probabilities.astype(np.float64)
@@ -119,8 +131,11 @@ class CleanedRows:
             strict=True,
         )
         names = ("example_id", "given", "proposed", "verified", "probabilities")
-        for values in rows:
-            yield dict(zip(names, values, strict=True))
+        left: list[dict[str, Any]] = [{}] * len(self)
+        if self.told is not None and self.reviewed:
+            left = self.told.select(self.reviewed).to_pylist()
+        for values, review in zip(rows, left, strict=True):
+            yield {**dict(zip(names, values, strict=True)), **review}
 
 
 def plain_ids(ids: pa.Table) -> list[str | int | float | bool | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import TypeAdapter, ValidationError
 
+from latentlabels.cleaning import Status
 from latentlabels.data.cells import CellForm, Kind, read_labels
 from latentlabels.data.columns import flags
 from latentlabels.data.shards import MANIFEST
@@ -25,6 +26,8 @@ REQUIRED: Final = (*LISTS, "verified", "probabilities")
 REASONS: Final = "reasons"
 STATUS: Final = "status"
 FOR_REVIEW: Final = ("review_added", "review_removed")
+TOLD: Final = (REASONS, STATUS, *FOR_REVIEW)
+"""Columns that need not be there: reasons, and what a precision left for review."""
 NAMES: Final = CellForm(Kind.MULTILABEL, None)
 REMEDY: Final = "Export what `latentlabels clean` or `apply` wrote."
 
@@ -81,6 +84,26 @@ class CleanedTable:
     def __len__(self) -> int:
         return int(self.columns.num_rows)
 
+    def told(self) -> pa.Table:
+        """Those columns that need not be there."""
+        return self.columns.select([name for name in TOLD if name in self.columns.column_names])
+
+    def with_status(self, status: Status) -> CleanedTable:
+        """The rows of a status alone.
+
+        Raises:
+            TableError: there are none, or rows have no status.
+        """
+        if STATUS not in self.columns.column_names:
+            raise TableError(
+                f"The rows of {self.path} have no status: clean or apply gives them one with "
+                "--precision."
+            )
+        chosen = pc.equal(self.columns.column(STATUS), status.value)
+        if not pc.any(chosen).as_py():
+            raise TableError(f"None of the {len(self):,} rows of {self.path} is {status}.")
+        return replace(self, ids=self.ids.filter(chosen), columns=self.columns.filter(chosen))
+
 
 def open_cleaned(path: Path) -> CleanedTable:
     """Read a table of cleaned labels.
@@ -107,10 +130,11 @@ def open_cleaned(path: Path) -> CleanedTable:
     columns = {name: _lists(table, name, place) for name in LISTS}
     columns["verified"] = pa.array(flags(table, "verified"))
     names, columns["probabilities"] = _probabilities(table.column("probabilities"), place)
-    if STATUS in present:
-        columns[STATUS] = table.column(STATUS).cast(pa.string())
-    for name in (REASONS, *FOR_REVIEW):
-        if name in present:
+    for name in TOLD:
+        # Without what is left for review, a status is an example's.
+        if name == STATUS and present.issuperset((STATUS, *FOR_REVIEW)):
+            columns[name] = _statuses(table.column(name), place)
+        elif name != STATUS and name in present:
             columns[name] = _lists(table, name, place)
     if names is None:
         names = _told(table, VOCABULARY_KEY, TypeAdapter(tuple[str, ...]), place)
@@ -147,6 +171,16 @@ def _lists(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
         return cells.cast(STRINGS)
     except pa.ArrowException as error:
         raise TableError(f"Column {shown(name)} of {path} holds no names: {error}.") from error
+
+
+def _statuses(cells: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
+    known = pa.array([status.value for status in Status])
+    if not pa.types.is_string(cells.type) or not pc.all(pc.is_in(cells, known)).as_py():
+        raise TableError(
+            f"Column {shown(STATUS)} of {path} holds something else than "
+            f"{', '.join(known.to_pylist())}. {REMEDY}"
+        )
+    return cells
 
 
 def _probabilities(
