@@ -174,13 +174,14 @@ def _lists(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
 
 
 def _statuses(cells: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
-    known = pa.array([status.value for status in Status])
-    if not pa.types.is_string(cells.type) or not pc.all(pc.is_in(cells, known)).as_py():
+    known = [status.value for status in Status]
+    texts = None if pa.types.is_nested(cells.type) else cells.cast(pa.string())
+    if texts is None or not pc.all(pc.is_in(texts, pa.array(known))).as_py():
         raise TableError(
-            f"Column {shown(STATUS)} of {path} holds something else than "
-            f"{', '.join(known.to_pylist())}. {REMEDY}"
+            f"Column {shown(STATUS)} of {path} holds something else than {', '.join(known)}. "
+            f"{REMEDY}"
         )
-    return cells
+    return texts
 
 
 def _probabilities(
