@@ -118,7 +118,7 @@ def test_validation_rows_calibrate_if_they_come_with_noisy_labels() -> None:
     assert model.calibration_ is None
     plain = model.clean(table.x, table.noisy, precision=0.9)
     assert plain.acceptance is not None
-    assert plain.acceptance.told().startswith("no change is accepted: of 0 changes")
+    assert plain.acceptance.told().startswith("no change is accepted: 0 changes")
     assert not plain.changed.any()
     given = (other.x, other.truth, other.noisy)
     model.fit(table.x, table.noisy, clean=table.clean, validation=given)

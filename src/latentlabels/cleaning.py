@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 import numpy as np
 import torch
@@ -13,6 +14,14 @@ from latentlabels.data.labels import LabelSpace, Name, Span
 from latentlabels.errors import InputError, LabelError, shown
 from latentlabels.evaluation.acceptance import Acceptance
 from latentlabels.reasons import Evidence, Reasons, unit_of
+
+
+class Status(StrEnum):
+    """What became of a row where a precision was asked for."""
+
+    KEPT = "kept"
+    ACCEPTED = "accepted"
+    REVIEW = "review"
 
 
 @dataclass(frozen=True)
@@ -88,11 +97,11 @@ class CleanedLabels:
         return np.array([bool(added or removed) for added, removed in pairs], dtype=bool)
 
     @property
-    def status(self) -> list[str]:
-        """Of every row: "review" where a change is left to look at, "accepted" or "kept"."""
-        told = ["accepted" if changed else "kept" for changed in self.changed]
+    def status(self) -> list[Status]:
+        """Of every row: to review where a change is left to look at, accepted or kept."""
+        told = [Status.ACCEPTED if changed else Status.KEPT for changed in self.changed]
         for change in self.for_review:
-            told[change.row] = "review"
+            told[change.row] = Status.REVIEW
         return told
 
     @property

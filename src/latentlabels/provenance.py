@@ -11,6 +11,8 @@ from pathlib import Path
 from shlex import join
 from typing import Any, Final
 
+from latentlabels.data.shards import MANIFEST
+
 PACKAGES: Final = ("latentlabels", "lightning", "numpy", "torch")
 
 
@@ -29,16 +31,16 @@ def of_fit(seed: int) -> dict[str, Any]:
 
 
 def of_table(path: Path, rows: int) -> dict[str, Any]:
-    """What tells a table's file from any other.
+    """What tells a table from any other.
 
     Args:
-        path: the file.
+        path: the file; or a folder of shards, known by its manifest, which has their checksums.
         rows: rows that were read from it.
 
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with (path / MANIFEST if path.is_dir() else path).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
     return {"table": path.name, "sha256": digest.hexdigest(), "rows": rows}
 

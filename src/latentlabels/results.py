@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from latentlabels.cleaning import CleanedLabels
+from latentlabels.data.cells import Kind
 from latentlabels.data.labels import Name
 from latentlabels.data.shards import MANIFEST
 from latentlabels.durable import put_in_place, settle
@@ -27,7 +28,11 @@ from latentlabels.store import DESCRIPTION
 MODEL, METRICS, SKIPPED = "model", "metrics.json", "skipped.csv"
 DECISIONS = "decisions.sqlite"
 ROW_COLUMN = "row"
+# Metadata of tables: labels in the order of their probabilities, whether they exclude each other,
+# and what tells the table whose rows they are of.
 VOCABULARY_KEY = "latentlabels.clean"
+KIND_KEY = "latentlabels.kind"
+SOURCE_KEY = "latentlabels.table"
 RESULT_COLUMNS = frozenset(
     [
         *("given", "proposed", "added", "removed", "verified", "predicted", "probabilities"),
@@ -115,12 +120,15 @@ def write_model(model: RobustClassifier, folder: Path, provenance: dict[str, Any
         raise OSError(str(error)) from error
 
 
-def cleaned_table(ids: pa.Table, cleaned: CleanedLabels) -> pa.Table:
+def cleaned_table(
+    ids: pa.Table, cleaned: CleanedLabels, source: Mapping[str, Any] | None = None
+) -> pa.Table:
     """Cleaned labels, a row for each row.
 
     Args:
         ids: a table of one column that names the rows.
         cleaned: their labels.
+        source: of the table that was cleaned, what `provenance.of_table` says.
     """
     columns = {
         "given": pa.array(cleaned.given, STRINGS),
@@ -128,12 +136,17 @@ def cleaned_table(ids: pa.Table, cleaned: CleanedLabels) -> pa.Table:
         "added": pa.array(cleaned.added, STRINGS),
         "removed": pa.array(cleaned.removed, STRINGS),
         "verified": pa.array(cleaned.verified),
-        "probabilities": _vectors(cleaned.probabilities),
+        "probabilities": vectors(cleaned.probabilities),
         "reasons": pa.array(cleaned.top_reasons(), STRINGS),
     }
     if cleaned.acceptance is not None:
         columns |= _review_columns(cleaned)
-    return _with_ids(ids, columns, cleaned.names)
+    table = _with_ids(ids, columns, cleaned.names)
+    kind = Kind.MULTICLASS if cleaned.space.exclusive else Kind.MULTILABEL
+    told = {KIND_KEY: json.dumps(kind)}
+    if source is not None:
+        told[SOURCE_KEY] = json.dumps(dict(source), ensure_ascii=False)
+    return table.replace_schema_metadata({**table.schema.metadata, **told})
 
 
 def _review_columns(cleaned: CleanedLabels) -> dict[str, pa.Array]:
@@ -166,7 +179,7 @@ def predicted_table(
     """
     columns = {
         "predicted": pa.array(predicted, STRINGS),
-        "probabilities": _vectors(probabilities.astype(np.float32)),
+        "probabilities": vectors(probabilities.astype(np.float32)),
     }
     return _with_ids(ids, columns, names)
 
@@ -183,15 +196,12 @@ def skipped_table(ids: pa.Table, skipped: Mapping[int, str]) -> pa.Table:
     return chosen.append_column("reason", pa.array([skipped[row] for row in rows], pa.string()))
 
 
-def _with_ids(ids: pa.Table, columns: dict[str, pa.Array], names: Sequence[Name]) -> pa.Table:
-    (id_name,) = ids.column_names
-    table = pa.table({id_name: ids.column(0), **columns})
-    vocabulary = json.dumps([str(name) for name in names], ensure_ascii=False)
-    return table.replace_schema_metadata({VOCABULARY_KEY: vocabulary})
+def vectors(probabilities: NDArray[np.float32]) -> pa.Array:
+    """Probabilities as lists, one a row; none for a row that has NaN.
 
-
-def _vectors(probabilities: NDArray[np.float32]) -> pa.Array:
-    """A list a row; none for a row that has NaN."""
+    Args:
+        probabilities: (rows, clean).
+    """
     missing = np.isnan(probabilities).any(1)
     lengths = np.where(missing, 0, probabilities.shape[1])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -199,6 +209,13 @@ def _vectors(probabilities: NDArray[np.float32]) -> pa.Array:
     return pa.ListArray.from_arrays(
         pa.array(offsets, pa.int32(), mask=absent), pa.array(probabilities[~missing].ravel())
     )
+
+
+def _with_ids(ids: pa.Table, columns: dict[str, pa.Array], names: Sequence[Name]) -> pa.Table:
+    (id_name,) = ids.column_names
+    table = pa.table({id_name: ids.column(0), **columns})
+    vocabulary = json.dumps([str(name) for name in names], ensure_ascii=False)
+    return table.replace_schema_metadata({VOCABULARY_KEY: vocabulary})
 
 
 @contextmanager

@@ -36,6 +36,24 @@ def test_apply_to_the_same_table_gives_the_same_labels(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["cleaned.parquet"]
 
 
+@pytest.mark.parametrize(("command", "stem"), [("apply", "cleaned"), ("predict", "predicted")])
+def test_another_format_replaces_the_older_table(
+    command: str,
+    stem: str,
+    tmp_path: Path,
+    table: Path,
+    model: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    arguments = [command, str(table), "--model", model, "--out", str(out)]
+    assert main([*arguments, "--quiet"]) == 0
+    again = [*arguments, "--format", "jsonl", "--quiet"]
+    assert f"holds {stem}.parquet already" in fails(capsys, again)
+    assert main([*again, "--overwrite"]) == 0
+    assert [path.name for path in out.iterdir()] == [f"{stem}.jsonl"]
+
+
 def test_apply_needs_inputs_and_noisy_labels_alone(
     tmp_path: Path, model: str, scenes: pa.Table
 ) -> None:

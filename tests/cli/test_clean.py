@@ -344,6 +344,26 @@ def test_a_plot_of_an_older_run_does_not_stay(tmp_path: Path, table: Path) -> No
     assert metrics_of(out)["calibration"] is None
 
 
+def test_a_run_in_another_format_replaces_the_older_table(
+    tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two tables nobody, and no export, could tell which is the last; a user's files stay."""
+    out = tmp_path / "run"
+    out.mkdir()
+    for name in ("cleaned.parquet", "skipped.csv", "decisions.sqlite", "notes.txt"):
+        (out / name).write_text("older")
+    arguments = ["clean", str(table), *COLUMNS, *PROTOCOL, "--out", str(out), *SMALL]
+    arguments += ["--format", "csv", "--quiet"]
+    told = fails(capsys, arguments)
+    assert "holds skipped.csv and cleaned.parquet already. Pass --overwrite" in told
+    assert main([*arguments, "--overwrite"]) == 0
+    left = {path.name for path in out.iterdir()}
+    assert left == {
+        *("cleaned.csv", "model", "metrics.json", "reliability.png"),
+        *("decisions.sqlite", "notes.txt"),
+    }
+
+
 def test_the_summary_says_what_was_done(
     tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

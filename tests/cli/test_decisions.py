@@ -196,6 +196,31 @@ def test_a_run_that_cannot_be_reviewed_is_one_error(run, capsys, monkeypatch, ch
     assert said in fails(capsys, ["review", str(run), "--no-browser", *more])
 
 
+def test_a_run_of_apply_says_which_table_it_cleaned(run, tmp_path, capsys, monkeypatch):
+    """Of the model's name alone it would be another: the one that it was fitted on."""
+    table = pa.parquet.read_table(run.parent / "scenes.parquet")
+    pa.parquet.write_table(table.slice(3), tmp_path / "new.parquet")
+    model = ["--model", str(run / "model")]
+    applied = ["apply", str(tmp_path / "new.parquet"), *model, "--out", str(tmp_path / "new")]
+    assert main([*applied, "--quiet"]) == 0
+    pages: list[Run] = []
+    monkeypatch.setattr(
+        "latentlabels.review.server.serve", lambda page, *_, **__: pages.append(page)
+    )
+    review = ["review", str(tmp_path / "new"), *model, "--no-browser", "--quiet"]
+    assert main(review) == 0
+    assert pages[0].subject.table == "new.parquet"
+    pa.parquet.write_table(table.slice(3).drop_columns(["split"]), tmp_path / "new.parquet")
+    assert "not that of 'new.parquet' as it was" in fails(capsys, review)
+
+
+def test_text_does_not_say_which_table_was_cleaned(run, tmp_path, capsys):
+    model, table = ["--model", str(run / "model")], str(run.parent / "scenes.parquet")
+    applied = ["apply", table, *model, "--out", str(tmp_path / "new"), "--format", "jsonl"]
+    assert main([*applied, "--quiet"]) == 0
+    assert "name it with --table" in fails(capsys, ["review", str(tmp_path / "new"), *model])
+
+
 def test_another_table_is_an_error(run, capsys):
     table = pa.parquet.read_table(run.parent / "scenes.parquet")
     for other, said in (

@@ -51,6 +51,28 @@ def test_a_csv_that_apply_left_needs_the_models_folder(
     assert read_cleaned(tmp_path / "out.jsonl").labels.names == ("cat", "dog", "sky")
 
 
+def test_rows_left_for_review_alone_go_to_an_annotation_tool(
+    cleaned_run: Path, texts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--model", str(cleaned_run / "model"), "--precision", "0.999"]
+    assert main(["apply", "texts.parquet", *model, "--out", "sure", "--quiet"]) == 0
+    rows = read_table(texts / "sure" / "cleaned.parquet").to_pylist()
+    left = {row["key"]: row for row in rows if row["status"] == "review"}
+    assert 0 < len(left) < ROWS
+    out = ["--format", "label-studio", "--out", "tasks", "--status", "review"]
+    assert main(["export", "sure", *TEXTS, *out]) == 0
+    tasks = json.loads((texts / "tasks" / "tasks.json").read_text())
+    assert [task["data"]["example_id"] for task in tasks] == list(left)
+    for task in tasks:
+        key = task["data"]["example_id"]
+        assert task["data"]["example"] == f"scene {int(key[1:])}"
+        for name in ("status", "review_added", "review_removed"):
+            assert task["data"][name] == left[key][name]
+    capsys.readouterr()
+    arguments = ["export", str(cleaned_run), *TEXTS, *out, "--overwrite"]
+    assert "have no status" in fails(capsys, arguments)
+
+
 def test_what_is_annotated_in_label_studio_is_fitted_on(
     cleaned_run: Path, texts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,32 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from tests.cli.arguments import COLUMNS, PROTOCOL, SMALL, fails
+from tests.small_shards import in_shards
 
 from latentlabels.cli import app, main
 from latentlabels.data import parts
+from latentlabels.data.shards import MANIFEST
 from latentlabels.data.table import FORMATS, Format, read_table, write_table_atomically
+from latentlabels.store import read_description
 
 TIMES = 6
 PART = 512  # the batch in which a model goes through vectors
+
+
+def test_a_table_in_shards_is_fitted_on_and_found_again(
+    tmp_path: Path, scenes: pa.Table, cleaned_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shards = in_shards(scenes, tmp_path / "scenes.parquet", 3)
+    out = tmp_path / "run"
+    assert main(["clean", str(shards), *COLUMNS, *PROTOCOL, "--out", str(out), *SMALL]) == 0
+    told, whole = (read_description(run / "model").provenance for run in (out, cleaned_run))
+    assert told["table"] == whole["table"]
+    assert told["sha256"] == sha256((shards / MANIFEST).read_bytes()).hexdigest()
+    columns = [read_table(run / "cleaned.parquet")["proposed"] for run in (out, cleaned_run)]
+    assert columns[0].equals(columns[1])
+    shown = ["review", str(out), "--no-browser", "--show", "nothing"]
+    capsys.readouterr()
+    assert "no column 'nothing'" in fails(capsys, shown), "the table was found, and read"
 
 
 @pytest.fixture

@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet
 import pytest
+from tests.small_shards import in_shards
 
 from latentlabels.data.shards import MANIFEST, Shard, shard_name, write_manifest
 from latentlabels.data.table import open_table, read_table
 from latentlabels.errors import TableError
+from latentlabels.provenance import of_table
 
 TABLE = pa.table({"row": range(30), "names": [["a"]] * 30})
 
@@ -21,13 +23,7 @@ TABLE = pa.table({"row": range(30), "names": [["a"]] * 30})
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
     """A folder of ten shards."""
-    folder = tmp_path / "cleaned.parquet"
-    folder.mkdir()
-    files = [folder / shard_name(number, 10) for number in range(10)]
-    for number, file in enumerate(files):
-        pa.parquet.write_table(TABLE.slice(3 * number, 3), file)
-    write_manifest(folder, list(map(Shard.of, files)))
-    return folder
+    return in_shards(TABLE, tmp_path / "cleaned.parquet", 10)
 
 
 def test_shards_are_read_as_one_table(shards: Path) -> None:
@@ -37,6 +33,15 @@ def test_shards_are_read_as_one_table(shards: Path) -> None:
     assert pa.dataset.dataset(shards, format="parquet").to_table().equals(TABLE)
     manifest = json.loads((shards / MANIFEST).read_text())
     assert (manifest["schema"], manifest["rows"], len(manifest["shards"])) == (1, 30, 10)
+
+
+def test_shards_are_known_by_their_checksums(shards: Path) -> None:
+    before = of_table(shards, 30)
+    assert before == of_table(shards, 30)
+    assert (before["table"], before["rows"]) == ("cleaned.parquet", 30)
+    pa.parquet.write_table(TABLE.slice(0, 3), shards / shard_name(9, 10))
+    write_manifest(shards, [Shard.of(shards / shard_name(number, 10)) for number in range(10)])
+    assert of_table(shards, 30)["sha256"] != before["sha256"]
 
 
 def test_without_a_manifest_there_is_no_table(shards: Path) -> None:

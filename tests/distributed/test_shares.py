@@ -23,6 +23,7 @@ from latentlabels.cli import main
 from latentlabels.cli.shares import staged_together
 from latentlabels.data.shards import MANIFEST
 from latentlabels.data.table import Format, read_table
+from latentlabels.provenance import of_table
 
 PROGRAM = Path(__file__).with_name("command.py")
 ROWS = 1400  # three batches of vectors: one for the first process, two for the second
@@ -78,6 +79,10 @@ def test_two_processes_write_the_rows_of_one(folder: Path, tmp_path: Path) -> No
     assert sorted(file.name for file in (tmp_path / name).iterdir()) == [MANIFEST, *SHARDS]
     one, two = read_table(folder / "one" / name), read_table(tmp_path / name)
     assert two.equals(one, check_metadata=True)
+    schemas = [pa.parquet.read_schema(tmp_path / name / shard) for shard in SHARDS]
+    assert schemas[0].equals(schemas[1], check_metadata=True)
+    told = json.loads(schemas[0].metadata[b"latentlabels.table"])
+    assert told == of_table(folder / "table.parquet", ROWS)
     assert pd.read_parquet(tmp_path / name)["row"].tolist() == list(range(ROWS))
     manifest = json.loads((tmp_path / name / MANIFEST).read_text())
     assert [shard["rows"] for shard in manifest["shards"]] == [512, ROWS - 512]

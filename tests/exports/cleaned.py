@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,18 @@ def one(ids: list[Any] | None = None) -> CleanedRows:
     return CleanedRows(pa.table({"key": ids or IDS["numbers"]}), labels)
 
 
+def left_for_review(rows: CleanedRows) -> CleanedRows:
+    """Rows of a run with a precision: reasons with odd names, and two rows for review."""
+    status = ["review", "kept", "accepted", "kept", "review"]
+    added = [[ODD[0]], [], [], [], ["🦊", "=1+1"]]
+    removed = [[], [], [], [], ["<script>alert(1)</script>"]]
+    reasons = [["for review, added a,b: the example"], [], ['added say "hi": prior'], [], ["=1+1"]]
+    lists = {"reasons": reasons, "review_added": added, "review_removed": removed}
+    columns = {name: pa.array(cells, pa.list_(pa.string())) for name, cells in lists.items()}
+    told = pa.table({"reasons": columns.pop("reasons"), "status": status, **columns})
+    return replace(rows, told=told)
+
+
 def with_texts(rows: CleanedRows) -> CleanedRows:
     texts = ["<script>alert(2)</script>", "=2+2", "שלום, world", 'a "b"\nc', "🦊"]
     column = pa.chunked_array([texts[: len(rows)]])
@@ -106,6 +119,10 @@ def same(read: CleanedRows, rows: CleanedRows) -> None:
     assert read.ids.column(0).to_pylist() == rows.ids.column(0).to_pylist()
     for name in ("names", "given", "proposed", "added", "removed"):
         assert getattr(read.labels, name) == getattr(rows.labels, name), name
+    assert read.exclusive == rows.exclusive
+    if rows.told is not None:
+        assert read.told is not None
+        assert read.told.equals(rows.told)
     assert read.labels.verified.tolist() == rows.labels.verified.tolist()
     assert read.labels.probabilities.dtype == np.float32
     np.testing.assert_array_equal(read.labels.probabilities, rows.labels.probabilities)

@@ -8,7 +8,16 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
-from tests.exports.cleaned import IDS, ODD, one, picture, several, with_pictures, with_texts
+from tests.exports.cleaned import (
+    IDS,
+    ODD,
+    left_for_review,
+    one,
+    picture,
+    several,
+    with_pictures,
+    with_texts,
+)
 
 from latentlabels.errors import MissingPackageError, TableError
 from latentlabels.exports.formats import ExportFormat, export
@@ -40,6 +49,16 @@ def test_any_number_of_labels_comes_back(ids: str, tmp_path: Path) -> None:
     assert [[kind.int2str(unit) for unit in units] for units in read["labels"]] == (
         rows.labels.proposed
     )
+
+
+def test_what_is_left_for_review_comes_back(tmp_path: Path) -> None:
+    rows = left_for_review(several())
+    assert rows.told is not None
+    export(rows, HUGGINGFACE, tmp_path / "out")
+    read = datasets.load_from_disk(tmp_path / "out")
+    same_facts(read, rows)
+    for name in rows.told.column_names:
+        assert read[name][:] == rows.told.column(name).to_pylist()
 
 
 def test_one_label_of_several_comes_back(tmp_path: Path) -> None:

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.exports.cleaned import IDS, ODD, one, picture, several, with_pictures, with_texts
+from tests.exports.cleaned import (
+    IDS,
+    ODD,
+    left_for_review,
+    one,
+    picture,
+    several,
+    with_pictures,
+    with_texts,
+)
 
 from latentlabels.data.columns import InputKind
 from latentlabels.errors import TableError
@@ -77,6 +86,21 @@ def test_fiftyone_comes_back(make: Callable[..., CleanedRows], ids: str, tmp_pat
     assert samples[0]["tags"] == (["added", "removed"] if rows.exclusive else ["added"])
     assert samples[0]["filepath"] == str(tmp_path / "pict ure0.png")
     assert (tmp_path / "out" / samples[2]["filepath"]).read_bytes() == picture(2)
+
+
+def test_what_is_left_for_review_stands_with_each_picture(tmp_path: Path) -> None:
+    rows = left_for_review(with_pictures(several(), tmp_path))
+    assert rows.told is not None
+    for kind in (COCO, FIFTYONE):
+        export(rows, kind, tmp_path / kind)
+    images = json.loads((tmp_path / COCO / "labels.json").read_text(encoding="utf-8"))["images"]
+    read = json.loads((tmp_path / FIFTYONE / "samples.json").read_text(encoding="utf-8"))
+    assert all(read["sample_fields"].keys() == sample.keys() for sample in read["samples"])
+    for told in (images, read["samples"]):
+        for name in ("status", "review_added", "review_removed"):
+            assert [row[name] for row in told] == rows.told.column(name).to_pylist()
+    kinds = [read["sample_fields"][name] for name in ("status", "review_added")]
+    assert [kind.count("ListField") for kind in kinds] == [0, 1]
 
 
 @pytest.mark.parametrize("kind", [COCO, FIFTYONE])

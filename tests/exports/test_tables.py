@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,18 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from tests.exports.cleaned import IDS, ODD, one, same, several, with_pictures, with_texts
+from tests.exports.cleaned import (
+    IDS,
+    ODD,
+    left_for_review,
+    one,
+    same,
+    several,
+    with_pictures,
+    with_texts,
+)
 
+from latentlabels.cleaning import Status
 from latentlabels.data.table import Format, write_table_atomically
 from latentlabels.errors import LatentLabelsError, TableError
 from latentlabels.exports.formats import ExportFormat, export
@@ -37,6 +48,39 @@ def test_a_table_comes_back_as_it_went_out(
     again = tmp_path / f"again.{kind}"
     export(read_cleaned(out), kind, again)
     assert again.read_bytes() == out.read_bytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("make", [one, several])
+def test_what_is_left_for_review_comes_back(
+    kind: ExportFormat, make: Callable[..., CleanedRows], tmp_path: Path
+) -> None:
+    rows = left_for_review(make())
+    out = tmp_path / f"out.{kind}"
+    export(rows, kind, out)
+    same(read_cleaned(out), rows)
+    some = read_cleaned(out, status=Status.REVIEW)
+    assert some.ids.column(0).to_pylist() == [rows.ids.column(0)[row].as_py() for row in (0, 4)]
+    assert some.labels.given == [rows.labels.given[row] for row in (0, 4)]
+    export(some, kind, tmp_path / f"some.{kind}")
+    same(read_cleaned(tmp_path / f"some.{kind}"), some)
+
+
+def test_rows_without_the_status_are_told_of(tmp_path: Path) -> None:
+    path = tmp_path / "out.parquet"
+    export(several(), ExportFormat.PARQUET, path)
+    with pytest.raises(TableError, match=r"have no status: .* with --precision"):
+        read_cleaned(path, status=Status.REVIEW)
+    rows = left_for_review(several())
+    assert rows.told is not None
+    told = rows.told.set_column(1, "status", pa.array(["kept"] * 5))
+    export(replace(rows, told=told), ExportFormat.PARQUET, path, overwrite=True)
+    with pytest.raises(TableError, match=r"None of the 5 rows of .* is review"):
+        read_cleaned(path, status=Status.REVIEW)
+    told = rows.told.set_column(1, "status", pa.array(["x"] * 5))
+    export(replace(rows, told=told), ExportFormat.PARQUET, path, overwrite=True)
+    with pytest.raises(TableError, match="something else than kept, accepted, review"):
+        read_cleaned(path)
 
 
 @pytest.mark.parametrize("kind", KINDS)

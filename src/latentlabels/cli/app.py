@@ -177,12 +177,14 @@ def apply(
     voice = Voice(run)
     name = f"cleaned.{output.format}"
     written = [name, *_skipped(reading)]
-    with staged_together(output.out, written, output.format, overwrite=output.overwrite) as folder:
+    replaced = [*_in_any_format("cleaned"), *_skipped(reading)]
+    with staged_together(output.out, replaced, output.format, overwrite=output.overwrite) as folder:
         with agreed() as answers:
             estimator = _load(model, run, reading, voice)
             content = open_table(table)
             roles = roles_for_applying(content, estimator, columns)
             parts = TableParts.of(content, roles, estimator, image_folder(table, reading.folder))
+            source = provenance.of_table(table, content.num_rows)
             acceptance = fitting.acceptance_of(estimator, output.wanted, voice)
             tally = Tally()
             with (
@@ -193,7 +195,7 @@ def apply(
                     with rows_from(first):
                         rows = parts.read(first, part)
                         cleaned = fitting.clean(estimator, rows, tally, output.wanted)
-                    write(cleaned_table(rows.ids, cleaned))
+                    write(cleaned_table(rows.ids, cleaned, source))
             answers.own["tally"] = asdict(tally)
         if processes.rank() > 0:
             return
@@ -232,7 +234,8 @@ def predict(
     voice = Voice(run)
     name = f"predicted.{output.format}"
     written = [name, *_skipped(reading)]
-    with staged_together(output.out, written, output.format, overwrite=output.overwrite) as folder:
+    replaced = [*_in_any_format("predicted"), *_skipped(reading)]
+    with staged_together(output.out, replaced, output.format, overwrite=output.overwrite) as folder:
         with agreed() as answers:
             estimator = _load(model, run, reading, voice)
             content = open_table(table)
@@ -341,9 +344,10 @@ def _fit(
     voice = Voice(run)
     table_name = [] if kind is None else [f"cleaned.{kind}"]
     written = [*table_name, MODEL, METRICS, *_skipped(reading)]
-    with staged_together(
-        output.out, [*written, RELIABILITY], None, overwrite=output.overwrite
-    ) as folder:
+    replaced = [MODEL, METRICS, RELIABILITY, SKIPPED]
+    if kind is not None:
+        replaced += _in_any_format("cleaned")
+    with staged_together(output.out, replaced, None, overwrite=output.overwrite) as folder:
         with agreed():
             estimator = fitting.estimator_of(
                 model, backbone, reading, training, run.seed, progress=voice.progress
@@ -352,8 +356,9 @@ def _fit(
                 table = open_table(path)
                 roles = roles_for_fitting(table, columns, cells)
                 rows = read_rows(table, roles, image_folder(path, reading.folder))
-                origin = {**origin, **provenance.of_table(path, len(rows)), **roles.provenance()}
-                rows = with_decisions(rows, roles, review, origin["sha256"])
+                source = provenance.of_table(path, len(rows))
+                origin = {**origin, **source, **roles.provenance()}
+                rows = with_decisions(rows, roles, review, source["sha256"])
             _warn_of_duplicates(table, roles, voice)
             known = model_to_start_from(review, backbone, voice)
             rows = fitting.fit(estimator, rows, roles, model, voice, known)
@@ -370,7 +375,7 @@ def _fit(
                     cleaned = fitting.clean(estimator, part, tally, wanted)
                 recovered.append(cleaned.probabilities[fitting.recoverable(part)])
                 if write:
-                    write(cleaned_table(part.ids, cleaned))
+                    write(cleaned_table(part.ids, cleaned, source))
         fitting.warn_of_unknown(tally, voice)
         metrics = fitting.metrics_of(
             estimator, rows, tally, acceptance, np.concatenate(recovered), run.seed
@@ -400,6 +405,11 @@ def _load(folder: Path, run: RerunOptions, reading: InputOptions, voice: Voice) 
 def _warn_of_duplicates(table: Any, roles: Roles, voice: Voice) -> None:
     if roles.id is not None and (told := duplicates_told(table, roles.id)):
         voice.warn(told)
+
+
+def _in_any_format(stem: str) -> list[str]:
+    """A table's names: of several that lay beside one another, nobody knew which was the last."""
+    return [f"{stem}.{kind}" for kind in Format]
 
 
 def _skipped(reading: InputOptions) -> list[str]:

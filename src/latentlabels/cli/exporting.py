@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from latentlabels.cleaning import Status
 from latentlabels.cli.console import Voice
 from latentlabels.cli.options import (
     DelimiterOption,
@@ -93,6 +94,10 @@ def export(
             help="The model that cleaned, where a table does not name its labels.",
         ),
     ] = None,
+    status: Annotated[
+        Status | None,
+        typer.Option("--status", help="Of a run with --precision, the rows of this status alone."),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write cleaned labels for other tools.
@@ -105,7 +110,7 @@ def export(
             "--table and --input go together: a table, and the column of its examples."
         )
     with speaking.working(f"reading {cleaned}"):
-        rows = read_cleaned(cleaned, model)
+        rows = read_cleaned(cleaned, model, status)
         if examples.table is not None and examples.input is not None:
             image_folder(examples.table, examples.folder)
             auto = examples.input_kind == InputChoice.AUTO

@@ -14,7 +14,7 @@ from latentlabels.cli.options import VoiceOptions, grouped
 from latentlabels.cli.roles import roles_in
 from latentlabels.cli.rows import image_folder
 from latentlabels.description import space_of
-from latentlabels.errors import MissingPackageError, TableError
+from latentlabels.errors import MissingPackageError
 from latentlabels.results import DECISIONS, MODEL
 from latentlabels.review.decisions import Decisions, read_decisions
 from latentlabels.runs.opening import open_run
@@ -34,8 +34,8 @@ def review(
         typer.Option(
             "--table",
             metavar="TABLE",
-            help="The table that was cleaned; by default the one of fitting, if it lies beside the "
-            "run, in it, or here.",
+            help="The table that was cleaned; by default the one that the run names, if it lies "
+            "beside the run, in it, or here.",
         ),
     ] = None,
     show: Annotated[
@@ -84,10 +84,6 @@ def review(
         from latentlabels.review.server import serve
     except ModuleNotFoundError as error:
         raise MissingPackageError(INSTALL) from error
-    if model is not None and table is None:
-        raise TableError(
-            "A model elsewhere does not say what table was cleaned with it: name it with --table."
-        )
     speaks = Voice(voice)
     with speaks.working(f"reading {run}"):
         described = read_description(model or run / MODEL)
@@ -95,7 +91,8 @@ def review(
         reviewed = open_run(
             run,
             space_of(described.clean),
-            described.provenance,
+            # A model elsewhere does not say what table was cleaned with it.
+            described.provenance if model is None else {},
             table=table,
             inputs=roles.input,
             kind=roles.input_kind,

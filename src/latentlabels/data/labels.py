@@ -233,6 +233,11 @@ class LabelSpace:
         )
 
     @property
+    def exclusive(self) -> bool:
+        """Whether a row has exactly one label of all."""
+        return len(self.vocabularies) == 1 and self.vocabularies[0].exclusive
+
+    @property
     def units(self) -> Units:
         """The layer of units."""
         parts = [vocabulary.units for vocabulary in self.vocabularies]

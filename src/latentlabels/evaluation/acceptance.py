@@ -1,29 +1,43 @@
-"""Which changes to accept, so that as many of them are right as somebody wants."""
+"""Which changes to accept, so that as many of them are right as somebody wants.
+
+A threshold on confidence is chosen on held-out changes. The lowest one at which they look precise
+enough is one where luck helped, so that luck is allowed for when it is chosen, and it is judged by
+changes that had no say in it:
+
+- a threshold will do if precision below what is wanted would be unlikely to let as many of the
+  changes above it be right, by an exact binomial test, P(Bin(n, wanted) ≥ right) ≤ risk;
+- the estimate is cross-fitted: each fold of the changes is held against the threshold that the
+  other folds choose. Where it does not reach what is wanted, a smaller risk is taken.
+
+Source: Angelopoulos et al., Learn then Test (2021), for thresholds chosen by tests.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import bdtrc
+from scipy.stats import binomtest
+from sklearn.model_selection import KFold
 
 from latentlabels.errors import LatentLabelsError
 
-INTERVAL = 0.95
+INTERVAL: Final = 0.95
+RISKS: Final = (0.3, 0.2, 0.1)
+"""That a threshold passes the test whose precision is below what is wanted."""
+FOLDS: Final = 10
 
 
 @dataclass(frozen=True)
 class Precision:
     """How many of the accepted changes are right, judged by held-out rows.
 
-    A uniform prior and the held-out changes make the precision Beta(1 + right, 1 + wrong): the
-    estimate is its mean, Laplace's rule of succession, which asks the more of few changes.
-
     Attributes:
         right: accepted held-out changes that are right.
-        accepted: accepted held-out changes.
+        accepted: held-out changes that a threshold accepts which was chosen without them.
         changes: all held-out changes.
     """
 
@@ -33,20 +47,21 @@ class Precision:
 
     @property
     def estimate(self) -> float:
-        """(right + 1) / (accepted + 2)."""
-        return (self.right + 1) / (self.accepted + 2)
+        """The share of accepted changes that are right; there have to be some."""
+        return self.right / self.accepted
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the precision is with a probability of 95 in 100."""
-        low, high = beta.interval(INTERVAL, 1 + self.right, 1 + self.accepted - self.right)
-        return float(low), float(high)
+        """Clopper and Pearson's interval, which has the precision in it 95 times in 100."""
+        found = binomtest(self.right, self.accepted).proportion_ci(INTERVAL, method="exact")
+        return float(found.low), float(found.high)
 
     def as_json(self) -> dict[str, Any]:
         """The same as values that JSON keeps."""
+        if not self.accepted:
+            return dict(vars(self))
         low, high = self.interval
-        told = {"precision": self.estimate, "low": low, "high": high} if self.accepted else {}
-        return {**vars(self), **told}
+        return {**vars(self), "precision": self.estimate, "low": low, "high": high}
 
 
 @dataclass(frozen=True)
@@ -88,8 +103,8 @@ class Acceptance:
         overall = self.overall
         if not overall.accepted:
             return (
-                f"no change is accepted: of {overall.changes} changes on held-out verified rows "
-                f"none are so sure that an estimated {self.wanted:.1%} of them are right"
+                f"no change is accepted: {overall.changes} changes on held-out verified rows are "
+                f"too few, or too often wrong, to tell of any that {self.wanted:.1%} are right"
             )
         low, high = overall.interval
         return (
@@ -113,7 +128,7 @@ def acceptance_for(
     right: NDArray[np.bool_],
     on: NDArray[np.bool_],
 ) -> Acceptance:
-    """The most changes whose estimated precision reaches what is wanted.
+    """The lowest thresholds whose precision surely reaches what is wanted.
 
     Args:
         wanted: share of accepted changes that are to be right.
@@ -125,8 +140,8 @@ def acceptance_for(
         LatentLabelsError: what is wanted is no share between 0 and 1.
     """
     require_share(wanted)
-    added, of_added = _least(wanted, confidence[on], right[on])
-    removed, of_removed = _least(wanted, confidence[~on], right[~on])
+    added, of_added = _chosen(wanted, confidence[on], right[on])
+    removed, of_removed = _chosen(wanted, confidence[~on], right[~on])
     return Acceptance(wanted, added, removed, of_added, of_removed)
 
 
@@ -143,17 +158,38 @@ def require_share(wanted: float) -> None:
         )
 
 
-def _least(
+def _chosen(
     wanted: float, confidence: NDArray[np.floating[Any]], right: NDArray[np.bool_]
 ) -> tuple[float | None, Precision]:
-    """The lowest threshold that will do, and what it comes to."""
+    """The threshold for changes of one kind, and what held-out ones say of it."""
+    folds = []
+    if len(right) >= FOLDS:
+        folds = list(KFold(FOLDS, shuffle=True, random_state=0).split(confidence))
+    for risk in RISKS if folds else ():
+        hits = accepted = 0
+        for others, own in folds:
+            threshold = _least(wanted, risk, confidence[others], right[others])
+            if threshold is not None:
+                taken = right[own][confidence[own] >= threshold]
+                hits, accepted = hits + int(taken.sum()), accepted + len(taken)
+        judged = Precision(hits, accepted, len(right))
+        threshold = _least(wanted, risk, confidence, right)
+        if threshold is not None and accepted and judged.estimate >= wanted:
+            return threshold, judged
+    return None, Precision(0, 0, len(right))
+
+
+def _least(
+    wanted: float,
+    risk: float,
+    confidence: NDArray[np.floating[Any]],
+    right: NDArray[np.bool_],
+) -> float | None:
+    """The lowest threshold that passes the test; None where none does."""
     order = np.argsort(-confidence, kind="stable")
     sure, hits = confidence[order], np.cumsum(right[order])
     accepted = np.arange(1, len(sure) + 1)
-    last_of_its_confidence = np.append(sure[1:] < sure[:-1], True)[: len(sure)]
-    enough = (hits + 1) / (accepted + 2) >= wanted
-    fitting = np.flatnonzero(enough & last_of_its_confidence)
-    if len(fitting) == 0:
-        return None, Precision(0, 0, len(sure))
-    k = fitting[-1]
-    return float(sure[k]), Precision(int(hits[k]), int(accepted[k]), len(sure))
+    last_of_its_confidence = np.append(sure[1:] < sure[:-1], True)
+    unlikely = bdtrc(hits - 1, accepted, wanted) <= risk
+    passing = np.flatnonzero(unlikely & last_of_its_confidence)
+    return float(sure[passing[-1]]) if len(passing) else None

@@ -21,7 +21,7 @@ from latentlabels.experiments.protocol import (
     run_method,
 )
 from latentlabels.experiments.task import Task
-from latentlabels.provenance import of_command
+from latentlabels.provenance import of_command, of_table
 from latentlabels.report.gallery import gallery_row, save_gallery
 from latentlabels.results import cleaned_table, staged, write_json, write_model
 
@@ -134,7 +134,8 @@ def keep(
     table = scenes.to_table()
     origin = of_command(["demo", "--seed", str(metrics["seed"])])
     write_table_atomically(table, folder / "scenes.parquet", Format.PARQUET)
-    result = cleaned_table(table.select(["id"]), cleaned)
+    source = of_table(folder / "scenes.parquet", len(table))
+    result = cleaned_table(table.select(["id"]), cleaned, source)
     write_table_atomically(result, folder / "cleaned.parquet", Format.PARQUET)
     write_model(model, folder / "model", origin)
     write_json(folder / "metrics.json", metrics)

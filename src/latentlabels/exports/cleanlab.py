@@ -35,7 +35,6 @@ from latentlabels.auxiliary.transition import (
 from latentlabels.cleaning import CleanedLabels
 from latentlabels.data.labels import read_columns
 from latentlabels.errors import LabelError, needing, shown
-from latentlabels.exports.rows import one_of_several
 from latentlabels.model.units import Categorical
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ def to_cleanlab(cleaned: CleanedLabels) -> tuple[Any, NDArray[np.float64]]:
         )
     unit = {name: place for place, name in enumerate(cleaned.names)}
     given = [[unit[name] for name in names if name in unit] for names in cleaned.given]
-    if not one_of_several(cleaned):
+    if not cleaned.space.exclusive:
         return given, probabilities
     for row, units in enumerate(given):
         if len(units) != 1:

@@ -9,6 +9,7 @@ import latentlabels
 from latentlabels.exports.pictures import picture_paths
 from latentlabels.exports.rows import CleanedRows
 from latentlabels.results import write_json
+from latentlabels.runs.cleaned import STATUS
 
 SAMPLES = "samples.json"
 FIELDS = "fiftyone.core.fields"
@@ -86,12 +87,14 @@ def _fields(rows: CleanedRows, samples: list[dict[str, Any]]) -> dict[str, str]:
     kind = SCALARS[ids.pop()] if len(ids) == 1 else "StringField"
     proposed = "Classification" if rows.exclusive else "Classifications"
     labels = f"{FIELDS}.EmbeddedDocumentField(fiftyone.core.labels.{{}})"
+    text, names = f"{FIELDS}.StringField", f"{FIELDS}.ListField({FIELDS}.StringField)"
     return {
-        "filepath": f"{FIELDS}.StringField",
-        "tags": f"{FIELDS}.ListField({FIELDS}.StringField)",
+        "filepath": text,
+        "tags": names,
         "example_id": f"{FIELDS}.{kind}",
         "given": labels.format("Classifications"),
         "proposed": labels.format(proposed),
         "verified": f"{FIELDS}.BooleanField",
         "probabilities": f"{FIELDS}.ListField({FIELDS}.FloatField)",
+        **{name: text if name == STATUS else names for name in rows.reviewed},
     }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,66 +9,66 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from latentlabels.cleaning import CleanedLabels
-from latentlabels.data.cells import CellForm, Kind, read_labels
-from latentlabels.data.columns import InputKind, column_of, flags, input_kind
+from latentlabels.cleaning import CleanedLabels, Status
+from latentlabels.data.columns import InputKind, column_of, input_kind
 from latentlabels.data.folders import read_json_object
 from latentlabels.data.labels import LabelSpace, Vocabulary
-from latentlabels.data.table import FORMATS, read_table
+from latentlabels.data.table import read_table
 from latentlabels.errors import LabelError, TableError, shown
 from latentlabels.exports.rows import CleanedRows, Examples
-from latentlabels.results import VOCABULARY_KEY
+from latentlabels.results import ROW_COLUMN
+from latentlabels.runs.cleaned import LISTS, CleanedTable, open_cleaned
 from latentlabels.store import VOCABULARY
 
-COLUMNS: Final = ("given", "proposed", "added", "removed", "verified", "probabilities")
-NAMES: Final = CellForm(Kind.MULTILABEL, None)
-ROW_COLUMN: Final = "row"
+# Probabilities of classes sum to one as far as single precision can tell.
+SUM_TOLERANCE: Final = 1e-3
 
 
-def read_cleaned(path: Path, model: Path | None = None) -> CleanedRows:
+def read_cleaned(
+    path: Path, model: Path | None = None, status: Status | None = None
+) -> CleanedRows:
     """Read cleaned labels.
 
     Args:
         path: a run's folder, or a table of cleaned labels.
         model: the model's folder, which knows the labels' order where the table does not say it; by
             default the folder `model` beside the table.
+        status: of the rows to read; by default all.
 
     Raises:
-        TableError: no such table, or one of something else.
+        TableError: no such table, one of something else, or no row of that status.
         LabelError: a proposal that is not among the labels.
         OSError: a file cannot be opened.
     """
-    place = _table_in(path)
-    table = read_table(place)
-    missing = [name for name in COLUMNS if name not in table.column_names]
-    if missing or table.column_names[0] in COLUMNS:
-        raise TableError(
-            f"{place} is no table of cleaned labels: it lacks "
-            f"{', '.join(missing) or 'a column that names the rows'}. `latentlabels clean` and "
-            "`apply` write one."
-        )
-    given, proposed, added, removed = (_names(table, column) for column in COLUMNS[:4])
-    names, probabilities = _probabilities(table, place, model or place.parent / "model")
+    cleaned = open_cleaned(path)
+    if status is not None:
+        cleaned = cleaned.with_status(status)
+    names = cleaned.names or _names_in(model or cleaned.path.parent / "model", cleaned.path)
+    given, proposed, added, removed = (_cells(cleaned, column) for column in LISTS)
     known = set(names)
     for row, cell in enumerate(proposed):
         for name in cell:
             if name not in known:
                 raise LabelError(
-                    f"Row {row} of {place} proposes {shown(name)} (rows count from 0), which is "
-                    "not among the labels that have probabilities. Name the table's own --model."
+                    f"Row {row} of {cleaned.path} proposes {shown(name)} (rows count from 0), "
+                    "which is not among the labels that have probabilities. Name the table's own "
+                    "--model."
                 )
+    probabilities = _probabilities(cleaned, len(names))
+    exclusive = cleaned.exclusive
+    if exclusive is None:
+        exclusive = _one_of_several(probabilities, proposed)
     labels = CleanedLabels(
-        space=LabelSpace(("",), (Vocabulary(tuple(names), exclusive=False),)),
+        space=LabelSpace(("",), (Vocabulary(names, exclusive),)),
         given=given,
         proposed=proposed,
         added=added,
         removed=removed,
-        verified=flags(table, "verified"),
+        verified=cleaned.columns.column("verified").to_numpy(),
         probabilities=probabilities,
         changes=[],
     )
-    reasons = _names(table, "reasons") if "reasons" in table.column_names else None
-    return CleanedRows(table.select([0]), labels, reasons=reasons)
+    return CleanedRows(cleaned.ids.select([0]), labels, told=cleaned.told(), source=cleaned.source)
 
 
 def read_examples(
@@ -98,75 +96,50 @@ def read_examples(
     """
     table = read_table(path)
     kind = kind or input_kind(table, [column])
+    numbered = rows.ids.column_names == [ROW_COLUMN] and ROW_COLUMN not in table.column_names
+    if numbered and rows.source is not None:
+        # In another table the same numbers may be those of other rows.
+        rows.source.require(path)
     cells = column_of(table, column).take(_places(rows.ids, table, path))
     return Examples(column, cells, kind, (folder or path.parent).resolve(), prefix)
 
 
-def _table_in(path: Path) -> Path:
-    """The table of cleaned labels that a path names, or that lies in the folder it names."""
-    if not path.is_dir():
-        return path
-    found = sorted(place for suffix in FORMATS for place in path.glob(f"cleaned{suffix}"))
-    if len(found) != 1:
-        holds = " and ".join(place.name for place in found) or "no table cleaned.parquet"
-        raise TableError(f"{path} holds {holds}. Name the table of cleaned labels itself.")
-    return found[0]
+def _cells(cleaned: CleanedTable, column: str) -> list[list[Any]]:
+    return [cell or [] for cell in cleaned.columns.column(column).to_pylist()]
 
 
-def _names(table: pa.Table, column: str) -> list[list[Any]]:
-    return [list(cell or ()) for cell in read_labels(table, column, NAMES).cells]
+def _probabilities(cleaned: CleanedTable, labels: int) -> NDArray[np.float32]:
+    """(rows, labels), NaN on rows without any."""
+    lists = cleaned.columns.column("probabilities").combine_chunks()
+    known = lists.is_valid().to_numpy(zero_copy_only=False)
+    values = lists.flatten().to_numpy()
+    if len(values) != known.sum() * labels:
+        raise TableError(
+            f"{cleaned.path} does not have {labels} probabilities in a row, one for each label. "
+            "Name the folder of the model that cleaned them with --model."
+        )
+    probabilities = np.full((len(known), labels), np.nan, dtype=np.float32)
+    probabilities[known] = values.reshape(-1, labels)
+    return probabilities
 
 
-def _probabilities(
-    table: pa.Table, path: Path, model: Path
-) -> tuple[Sequence[str], NDArray[np.float32]]:
-    """The labels in their order, and their probabilities, (rows, labels)."""
-    column = table.column("probabilities")
-    cells = column.to_pylist()
-    try:
-        # In a CSV they are JSON.
-        cells = [json.loads(cell) if isinstance(cell, str) else cell for cell in cells]
-    except (ValueError, RecursionError) as error:
-        raise _no_probabilities(path) from error
-    first = next((cell for cell in cells if cell is not None), None)
-    names = list(first) if isinstance(first, dict) else _names_of(table, path, model)
-    probabilities = np.full((len(cells), len(names)), np.nan, dtype=np.float32)
-    for row, cell in enumerate(cells):
-        if isinstance(cell, dict):
-            cell = [cell.get(name) for name in names]
-        if cell is not None:
-            if not isinstance(cell, list) or len(cell) != len(names):
-                raise _no_probabilities(path, row, len(names))
-            probabilities[row] = _numbers(cell, path, row)
-    return names, probabilities
+def _one_of_several(probabilities: NDArray[np.float32], proposed: list[list[Any]]) -> bool:
+    """Whether each row has one class: its probabilities sum to one, and one name is proposed."""
+    known = ~np.isnan(probabilities).any(1)
+    sums = probabilities[known].sum(1)
+    counts = np.array([len(names) for names in proposed])[known]
+    return bool(len(sums) and (np.abs(sums - 1) < SUM_TOLERANCE).all() and (counts == 1).all())
 
 
-def _numbers(cell: list[Any], path: Path, row: int) -> NDArray[np.float32]:
-    try:
-        numbers = np.array(cell, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise _no_probabilities(path, row, len(cell)) from error
-    if not ((numbers >= 0) & (numbers <= 1)).all():
-        raise _no_probabilities(path, row, len(cell))
-    return numbers
-
-
-def _names_of(table: pa.Table, path: Path, model: Path) -> list[str]:
-    """The labels in the order of vectors of probabilities."""
-    told = (table.schema.metadata or {}).get(VOCABULARY_KEY.encode())
+def _names_in(model: Path, table: Path) -> tuple[str, ...]:
+    """The clean labels of a model, for a table that does not name them."""
     remedy = "Name the folder of the model that cleaned them with --model."
-    if told is not None:
-        try:
-            names = json.loads(told)
-        except ValueError:
-            names = None
-    elif (model / VOCABULARY).is_file():
-        names = read_json_object(model / VOCABULARY, remedy).get("clean")
-    else:
-        raise TableError(f"{path} does not say which label each probability is of. {remedy}")
+    if not (model / VOCABULARY).is_file():
+        raise TableError(f"{table} does not say which label each probability is of. {remedy}")
+    names = read_json_object(model / VOCABULARY, remedy).get("clean")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise TableError(f"The labels of {path} are not told as a list of texts. {remedy}")
-    return names
+        raise TableError(f"The labels of {model} are not told as a list of texts. {remedy}")
+    return tuple(names)
 
 
 def _places(ids: pa.Table, table: pa.Table, path: Path) -> pa.Array:
@@ -198,12 +171,3 @@ def _places(ids: pa.Table, table: pa.Table, path: Path) -> pa.Array:
             "cleaned."
         )
     return pa.array([place[value] for value in wanted])
-
-
-def _no_probabilities(path: Path, row: int | None = None, labels: int | None = None) -> TableError:
-    where = "" if row is None else f"row {row} (rows count from 0) of "
-    wanted = "numbers from 0 to 1" if labels is None else f"{labels} numbers from 0 to 1"
-    return TableError(
-        f"Column 'probabilities' of {where}{path} should hold {wanted}, one for each label. Export "
-        "what `latentlabels clean` or `apply` wrote."
-    )

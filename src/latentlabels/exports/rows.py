@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 
 from latentlabels.cleaning import CleanedLabels
 from latentlabels.data.columns import InputKind
-from latentlabels.results import STRINGS, cleaned_table
-
-# Probabilities of classes sum to one as far as single precision can tell.
-SUM_TOLERANCE = 1e-3
+from latentlabels.results import cleaned_table
+from latentlabels.runs.cleaned import FOR_REVIEW, STATUS, Source
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,16 @@ class CleanedRows:
         ids: a table of one column that names the rows.
         labels: their labels.
         examples: what they are labels of.
-        reasons: why, a sentence for each change; None where they are not told.
+        told: columns that are handed on as they are, where there are some: reasons, and what a
+            precision left for review.
+        source: the table that was cleaned, where it is told.
     """
 
     ids: pa.Table
     labels: CleanedLabels
     examples: Examples | None = None
-    reasons: list[list[str]] | None = None
+    told: pa.Table | None = None
+    source: Source | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -64,26 +65,33 @@ class CleanedRows:
 
     def table(self) -> pa.Table:
         """The table of cleaned labels."""
-        table = cleaned_table(self.ids, self.labels)
-        if self.reasons is None:
+        source = None if self.source is None else asdict(self.source)
+        table = cleaned_table(self.ids, self.labels, source)
+        if self.told is None:
             return table
-        place = table.column_names.index("reasons")
-        return table.set_column(place, "reasons", pa.array(self.reasons, STRINGS))
+        for name in self.told.column_names:
+            place, column = table.schema.get_field_index(name), self.told.column(name)
+            if place < 0:
+                table = table.append_column(name, column)
+            else:
+                table = table.set_column(place, name, column)
+        return table
 
     @property
     def names(self) -> list[str]:
         """The clean vocabulary."""
         return [str(name) for name in self.labels.names]
 
-    @cached_property
+    @property
     def exclusive(self) -> bool:
-        """Whether every row has one label of several, as far as the rows show."""
-        return one_of_several(self.labels)
+        """Whether a row has exactly one label."""
+        return self.labels.space.exclusive
 
     @property
     def known(self) -> NDArray[np.bool_]:
         """Rows that have probabilities: the others were skipped, (rows,)."""
-        return _known(self.labels)
+        missing: NDArray[np.bool_] = np.isnan(self.labels.probabilities)
+        return np.asarray(~missing.any(1))
 
     @cached_property
     def states(self) -> NDArray[np.bool_]:
@@ -94,10 +102,19 @@ class CleanedRows:
             states[row, [unit[name] for name in proposed]] = True
         return states
 
+    @property
+    def reviewed(self) -> list[str]:
+        """The columns that say what a precision left for review; none where none was asked for."""
+        there = [] if self.told is None else self.told.column_names
+        return [name for name in (STATUS, *FOR_REVIEW) if name in there]
+
     def confidence(self) -> list[float | None]:
         """How probable each row's proposal is: all its labels, and no others; None if skipped."""
         p = self.labels.probabilities.astype(np.float64)
-        whole = np.where(self.states, p, 1.0 if self.exclusive else 1 - p).prod(1)
+        if self.exclusive:
+            whole = np.where(self.states, p, 0.0).sum(1)
+        else:
+            whole = np.where(self.states, p, 1 - p).prod(1)
         return [
             float(value) if known else None for value, known in zip(whole, self.known, strict=True)
         ]
@@ -114,16 +131,11 @@ class CleanedRows:
             strict=True,
         )
         names = ("example_id", "given", "proposed", "verified", "probabilities")
-        for values in rows:
-            yield dict(zip(names, values, strict=True))
-
-
-def one_of_several(labels: CleanedLabels) -> bool:
-    """Whether each row has one class: its probabilities sum to one, and one name is proposed."""
-    known = _known(labels)
-    sums = labels.probabilities[known].sum(1)
-    counts = np.array([len(proposed) for proposed in labels.proposed])[known]
-    return bool(len(sums) and (np.abs(sums - 1) < SUM_TOLERANCE).all() and (counts == 1).all())
+        left: list[dict[str, Any]] = [{}] * len(self)
+        if self.told is not None and self.reviewed:
+            left = self.told.select(self.reviewed).to_pylist()
+        for values, review in zip(rows, left, strict=True):
+            yield {**dict(zip(names, values, strict=True)), **review}
 
 
 def plain_ids(ids: pa.Table) -> list[str | int | float | bool | None]:
@@ -139,8 +151,3 @@ def decimals(probabilities: NDArray[np.float32]) -> list[list[float] | None]:
     texts = pa.array(probabilities.ravel(), pa.float32()).cast(pa.string())
     numbers = texts.cast(pa.float64()).to_numpy().reshape(probabilities.shape)
     return [None if np.isnan(row).any() else row.tolist() for row in numbers]
-
-
-def _known(labels: CleanedLabels) -> NDArray[np.bool_]:
-    missing: NDArray[np.bool_] = np.isnan(labels.probabilities)
-    return np.asarray(~missing.any(1))

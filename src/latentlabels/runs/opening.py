@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,13 +14,17 @@ from latentlabels.data.labels import LabelSpace
 from latentlabels.data.table import read_table
 from latentlabels.errors import TableError, shown
 from latentlabels.provenance import of_table
-from latentlabels.results import ROW_COLUMN
-from latentlabels.runs.run import REASONS, Run
+from latentlabels.results import ROW_COLUMN, STRINGS
+from latentlabels.runs.cleaned import (
+    FOR_REVIEW,
+    LISTS,
+    REASONS,
+    REQUIRED,
+    CleanedTable,
+    open_cleaned,
+)
+from latentlabels.runs.run import Run
 from latentlabels.runs.subject import Subject
-
-SUFFIXES: Final = (".parquet", ".arrow", ".jsonl")
-LISTS: Final = ("given", "proposed", "added", "removed")
-FOR_REVIEW: Final = ("review_added", "review_removed")
 
 
 def open_run(
@@ -40,8 +44,8 @@ def open_run(
         folder: the run's.
         space: the clean labels of the model that cleaned.
         provenance: where that model came from.
-        table: the table that was cleaned; by default the one that the model was fitted on, if it is
-            beside the run, in it, or in the working directory.
+        table: the table that was cleaned; by default the one that the run names or else the model,
+            if it is beside the run, in it, or in the working directory.
         inputs: columns that the model looks at.
         kind: what these hold.
         show: columns to show in their place.
@@ -55,13 +59,16 @@ def open_run(
             f"The model has clean labels of {len(space.columns)} columns, and a review decides on "
             "one. Fit with --clean."
         )
-    cleaned = _cleaned_table(folder, len(space.names))
-    path = _found(folder, provenance.get("table")) if table is None else table
+    names = tuple(map(str, space.names))
+    cleaned = _opened(folder, names)
+    told = provenance.get("table") if cleaned.source is None else cleaned.source.table
+    path = _found(folder, told, cleaned.path) if table is None else table
     source = read_table(path)
-    if source.num_rows != cleaned.num_rows:
-        raise _not_the_table(path, f"it has {source.num_rows:,} rows, not {cleaned.num_rows:,}")
-    ids = cleaned.select(cleaned.column_names[: cleaned.column_names.index(LISTS[0])])
-    named = _ids(source, ids, path)
+    if source.num_rows != len(cleaned):
+        raise _not_the_table(path, f"it has {source.num_rows:,} rows, not {len(cleaned):,}")
+    named = _ids(source, cleaned.ids, path)
+    if cleaned.source is not None:
+        cleaned.source.require(path)
     columns = list(dict.fromkeys(show or inputs))
     if not columns:
         raise TableError("The model does not say what its inputs are: name columns with --show.")
@@ -69,21 +76,20 @@ def open_run(
         kind if name in inputs and len(inputs) == 1 and not show else _kind(source, name)
         for name in columns
     ]
-    kept = (*LISTS, "verified", "probabilities", REASONS)
     return Run(
-        ids=ids,
-        cleaned=cleaned.select([name for name in kept if name in cleaned.column_names]),
+        ids=cleaned.ids,
+        cleaned=_for_review(cleaned.columns),
         source=source.select(columns),
         kinds=tuple(kinds),
         folder=(pictures or path.parent).resolve(),
-        names=tuple(map(str, space.names)),
-        exclusive=space.vocabularies[0].exclusive,
+        names=names,
+        exclusive=space.exclusive,
         subject=Subject(
             table=path.name,
             sha256=of_table(path, source.num_rows)["sha256"],
             rows=source.num_rows,
             ids=named,
-            exclusive=space.vocabularies[0].exclusive,
+            exclusive=space.exclusive,
         ),
     )
 
@@ -93,41 +99,34 @@ def _kind(table: pa.Table, name: str) -> InputKind:
     return input_kind(table, [name])
 
 
-def _cleaned_table(folder: Path, labels: int) -> pa.Table:
+def _opened(folder: Path, names: Sequence[str]) -> CleanedTable:
+    """The run's table of cleaned labels, if it is one of these labels."""
     if not folder.is_dir():
         raise TableError(f"A review wants the folder of a run, and {folder} is none.")
-    there = [path for path in (folder / f"cleaned{end}" for end in SUFFIXES) if path.is_file()]
-    if not there:
-        hint = f"{folder} has none."
-        if (folder / "cleaned.csv").is_file():
-            hint = f"{folder} has a CSV, whose cells are text. Run again with --format parquet."
-        raise TableError(f"A review reads cleaned{', cleaned'.join(SUFFIXES)}: {hint}")
-    table = read_table(there[0])
-    wanted = (*LISTS, "verified", "probabilities")
-    missing = [name for name in wanted if name not in table.column_names]
-    if missing:
-        raise TableError(f"{there[0]} has no column {shown(missing[0])}: it is no run's.")
-    if "review_added" in table.column_names:
-        table = _with_changes_for_review(table)
-    kinds = dict.fromkeys(LISTS, pa.list_(pa.string()))
-    kinds |= {"verified": pa.bool_(), "probabilities": pa.list_(pa.float32())}
-    try:
-        for name, kind in kinds.items():
-            place = table.column_names.index(name)
-            table = table.set_column(place, name, table.column(name).cast(kind))
-    except pa.ArrowException as error:
-        raise TableError(f"{there[0]} is no run's: {error}.") from error
-    lengths = pc.list_value_length(table.column("probabilities")).unique().to_pylist()
-    if set(lengths) - {None, labels}:
+    cleaned = open_cleaned(folder)
+    if cleaned.path.suffix == ".csv":
         raise TableError(
-            f"{there[0]} has {max(filter(None, lengths))} probabilities a row, and the model "
-            f"{labels} labels. Name the model that cleaned it with --model."
+            f"{folder} has a CSV, whose cells are text. Run again with --format parquet."
         )
-    return table
+    found = cleaned.names
+    if found is None:
+        count = pc.max(pc.list_value_length(cleaned.columns.column("probabilities"))).as_py()
+        same = count in (None, len(names))
+    else:
+        count, same = len(found), found == tuple(names)
+    if not same:
+        raise TableError(
+            f"{cleaned.path} has probabilities of {count} labels, and the model has "
+            f"{len(names)}, or others. Name the model that cleaned it with --model."
+        )
+    return cleaned
 
 
-def _with_changes_for_review(table: pa.Table) -> pa.Table:
-    """Propose the changes that were not sure enough to be made, too: they are what is reviewed."""
+def _for_review(table: pa.Table) -> pa.Table:
+    """What is shown, with the changes proposed, too, that were not sure enough to be made."""
+    wanted = [name for name in (*REQUIRED, REASONS) if name in table.column_names]
+    if not set(FOR_REVIEW) <= set(table.column_names):
+        return table.select(wanted)
     columns = {name: table.column(name).to_pylist() for name in (*LISTS, *FOR_REVIEW)}
     for row, (new, old) in enumerate(zip(*(columns[name] for name in FOR_REVIEW), strict=True)):
         kept = [name for name in columns["proposed"][row] if name not in old]
@@ -136,16 +135,19 @@ def _with_changes_for_review(table: pa.Table) -> pa.Table:
         columns["removed"][row] += old
     for name in LISTS:
         place = table.column_names.index(name)
-        table = table.set_column(place, name, pa.array(columns[name], pa.list_(pa.string())))
-    return table
+        table = table.set_column(place, name, pa.array(columns[name], STRINGS))
+    return table.select(wanted)
 
 
-def _found(folder: Path, name: object) -> Path:
-    """The file of this name, beside the run or near it."""
+def _found(folder: Path, name: object, cleaned: Path) -> Path:
+    """The table of this name, beside the run or near it."""
     if isinstance(name, str) and Path(name).name == name:
         for place in (folder.resolve().parent, folder, Path()):
-            if (place / name).is_file():
+            # The run's own table is no table that was cleaned, though one of that name may be.
+            if (place / name).exists() and place / name != cleaned:
                 return place / name
+    if name is None:
+        raise TableError(f"{cleaned} does not say what table was cleaned: name it with --table.")
     raise TableError(
         f"The table that was cleaned, {shown(name)}, is neither beside {folder} nor here. Name it "
         "with --table."

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from latentlabels.data.columns import InputKind
+from latentlabels.runs.cleaned import REASONS
 from latentlabels.runs.pictures import as_served
 from latentlabels.runs.subject import Subject, row_name
 
-REASONS: Final = "reasons"
 NUMBERS_SHOWN: Final = 48
 TEXT_SHOWN: Final = 200_000
 LABELS_SHOWN: Final = 9
