@@ -21,6 +21,7 @@ from latentlabels.cli.console import Voice, accepted, facts_of
 from latentlabels.cli.decided import model_to_start_from, with_decisions
 from latentlabels.cli.explain import ExplainOptions, explain
 from latentlabels.cli.exporting import export, import_decisions
+from latentlabels.cli.next_rows import next_rows
 from latentlabels.cli.options import (
     DEFAULTS,
     ApplyColumns,
@@ -313,6 +314,7 @@ app.command(
     "--out table2"
 )(reproduce)
 app.command("review", epilog="Example: latentlabels review run")(review_page)
+app.command("next", epilog="Example: latentlabels next run --rows 200 --out next.csv")(next_rows)
 
 
 def _fit(
