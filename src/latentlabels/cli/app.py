@@ -75,6 +75,7 @@ from latentlabels.results import (
     write_model,
 )
 from latentlabels.training.launching import Machines, launch
+from latentlabels.verifying import require_enough
 
 RELIABILITY = "reliability.png"
 
@@ -356,9 +357,12 @@ def _fit(
                 rows = read_rows(table, roles, image_folder(path, reading.folder))
                 origin = {**origin, **provenance.of_table(path, len(rows)), **roles.provenance()}
                 rows = with_decisions(rows, roles, review, origin["sha256"])
+                if review.learning_curve:
+                    require_enough(int(rows.verified.sum()))
             _warn_of_duplicates(table, roles, voice)
             known = model_to_start_from(review, backbone, voice)
             rows = fitting.fit(estimator, rows, roles, model, voice, known)
+            curve = fitting.curve_of(estimator, rows, voice) if review.learning_curve else None
         if processes.rank() > 0:
             return
         acceptance = fitting.acceptance_of(estimator, wanted, voice)
@@ -377,6 +381,7 @@ def _fit(
         metrics = fitting.metrics_of(
             estimator, rows, tally, acceptance, np.concatenate(recovered), run.seed
         )
+        metrics["learning_curve"] = None if curve is None else curve.as_json()
         _write_skipped(folder, reading, table, roles, rows.bad, voice)
         write_model(estimator, folder / MODEL, origin)
         write_json(folder / METRICS, metrics)
@@ -385,7 +390,10 @@ def _fit(
             written.append(RELIABILITY)
     if kind is None:
         metrics["changes"] = None
-    voice.summary([*facts_of(metrics, output.out, written), *accepted(tally, acceptance)])
+    facts = [*facts_of(metrics, output.out, written), *accepted(tally, acceptance)]
+    if curve is not None:
+        facts.append(("verified rows", curve.told()))
+    voice.summary(facts)
 
 
 def _load(folder: Path, run: RerunOptions, reading: InputOptions, voice: Voice) -> RobustClassifier:
