@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,3 +108,29 @@ def test_given_and_what_changed_give_what_is_proposed(
             assert new == {name for name, p in zip(ANIMALS, drawn[k], strict=True) if p > 0.5}
         else:
             assert cleaned.proposed[k] == [ANIMALS[int(np.argmax(probabilities[k]))]]
+
+
+def test_what_to_verify_next_is_what_is_most_in_doubt() -> None:
+    """A class is one doubt, any number of labels one each; who is verified or skipped is left."""
+    tags, kind = Vocabulary(("a", "b"), exclusive=False), Vocabulary(("x", "y"), exclusive=True)
+    space = LabelSpace(("tags", "kind"), (tags, kind))
+    p = np.array(
+        [
+            [0.5, 0.5, 1.0, 0.0],  # two bits
+            [0.0, 1.0, 0.5, 0.5],  # one bit, of a class
+            [0.5, 0.5, 0.5, 0.5],  # verified
+            [0.5, 0.5, 0.5, 0.5],  # skipped
+            [0.0, 0.9, 0.0, 1.0],  # less than one bit
+        ],
+        dtype=np.float32,
+    )
+    known = np.eye(5, 4, dtype=np.float32)
+    verified = np.arange(5) == 2
+    cleaned = clean_labels(space, [[] for _ in p], p, known, verified, {3: "torn"})
+    checks = cleaned.to_verify(10)
+    assert [check.row for check in checks] == [0, 1, 4]
+    assert [check.bits for check in checks][:2] == pytest.approx([2, 1])
+    assert [check.label for check in checks] == [space.names[0], space.names[2], space.names[1]]
+    assert checks[2].probability == pytest.approx(0.9)
+    assert [check.row for check in cleaned.to_verify(1, done=[0])] == [1]
+    assert cleaned.to_verify(10, done=[0, 1, 4]) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from latentlabels.data.labels import LabelSpace, Name, Span
 from latentlabels.errors import InputError, LabelError, shown
 from latentlabels.evaluation.acceptance import Acceptance
+from latentlabels.evaluation.ordering import Doubt, order_of_checks
 from latentlabels.reasons import Evidence, Reasons, unit_of
 
 
@@ -45,6 +46,23 @@ class Change:
     removed: tuple[Name, ...]
     confidence: float
     accepted: bool = True
+
+
+@dataclass(frozen=True)
+class Check:
+    """A row that somebody should verify.
+
+    Attributes:
+        row: which row.
+        bits: how uncertain its labels are, which is what a check of it tells.
+        label: the clean label that is most in doubt.
+        probability: of that label.
+    """
+
+    row: int
+    bits: float
+    label: Name
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -108,6 +126,34 @@ class CleanedLabels:
     def for_review(self) -> list[Change]:
         """Changes that are not accepted, in the rows' order."""
         return [change for change in self.changes if not change.accepted]
+
+    def to_verify(self, count: int, done: Collection[int] = ()) -> list[Check]:
+        """The rows to verify next, the most telling first: the order of the review page.
+
+        Verified and skipped rows are not among them.
+
+        Args:
+            count: how many at most.
+            done: other rows that are not to be looked at.
+        """
+        exclusive = np.zeros(len(self.names), dtype=bool)
+        for span in self.space.spans:
+            exclusive[span.start : span.stop] = span.exclusive
+        found = Doubt.of(self.probabilities, exclusive)
+        pairs = zip(found.label, self.given, strict=True)
+        alike = np.array([self.names[unit] in given for unit, given in pairs], dtype=bool)
+        left = ~self.verified & ~np.isnan(found.bits)
+        left[list(done)] = False
+        order = order_of_checks(found, alike)
+        return [
+            Check(
+                int(row),
+                float(found.bits[row]),
+                self.names[found.label[row]],
+                float(self.probabilities[row, found.label[row]]),
+            )
+            for row in order[left[order]][:count]
+        ]
 
     def reasons(self, row: int, label: Name, against: Name | None = None) -> Reasons:
         """Why a row has a clean label or has it not: an exact split of its log-odds.

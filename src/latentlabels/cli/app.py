@@ -21,6 +21,7 @@ from latentlabels.cli.console import Voice, accepted, facts_of
 from latentlabels.cli.decided import model_to_start_from, with_decisions
 from latentlabels.cli.explain import ExplainOptions, explain
 from latentlabels.cli.exporting import export, import_decisions
+from latentlabels.cli.next_rows import next_rows
 from latentlabels.cli.options import (
     DEFAULTS,
     ApplyColumns,
@@ -74,6 +75,7 @@ from latentlabels.results import (
     write_model,
 )
 from latentlabels.training.launching import Machines, launch
+from latentlabels.verifying import require_enough
 
 RELIABILITY = "reliability.png"
 
@@ -316,6 +318,7 @@ app.command(
     "--out table2"
 )(reproduce)
 app.command("review", epilog="Example: latentlabels review run")(review_page)
+app.command("next", epilog="Example: latentlabels next run --rows 200 --out next.csv")(next_rows)
 
 
 def _fit(
@@ -359,9 +362,12 @@ def _fit(
                 source = provenance.of_table(path, len(rows))
                 origin = {**origin, **source, **roles.provenance()}
                 rows = with_decisions(rows, roles, review, source["sha256"])
+                if review.learning_curve:
+                    require_enough(int(rows.verified.sum()))
             _warn_of_duplicates(table, roles, voice)
             known = model_to_start_from(review, backbone, voice)
             rows = fitting.fit(estimator, rows, roles, model, voice, known)
+            curve = fitting.curve_of(estimator, rows, voice) if review.learning_curve else None
         if processes.rank() > 0:
             return
         acceptance = fitting.acceptance_of(estimator, wanted, voice)
@@ -380,6 +386,7 @@ def _fit(
         metrics = fitting.metrics_of(
             estimator, rows, tally, acceptance, np.concatenate(recovered), run.seed
         )
+        metrics["learning_curve"] = None if curve is None else curve.as_json()
         _write_skipped(folder, reading, table, roles, rows.bad, voice)
         write_model(estimator, folder / MODEL, origin)
         write_json(folder / METRICS, metrics)
@@ -388,7 +395,10 @@ def _fit(
             written.append(RELIABILITY)
     if kind is None:
         metrics["changes"] = None
-    voice.summary([*facts_of(metrics, output.out, written), *accepted(tally, acceptance)])
+    facts = [*facts_of(metrics, output.out, written), *accepted(tally, acceptance)]
+    if curve is not None:
+        facts.append(("verified rows", curve.told()))
+    voice.summary(facts)
 
 
 def _load(folder: Path, run: RerunOptions, reading: InputOptions, voice: Voice) -> RobustClassifier:

@@ -39,10 +39,12 @@ from latentlabels.data.labels import Name
 from latentlabels.errors import LabelError, LatentLabelsError, TrainingWarning, shown
 from latentlabels.estimator import RobustClassifier
 from latentlabels.evaluation.acceptance import Acceptance
+from latentlabels.evaluation.learning_curve import LearningCurve
 from latentlabels.evaluation.metrics import score_name
 from latentlabels.fitting import ASSUMED_NOISE
 from latentlabels.parameters import PAPER
 from latentlabels.store import as_json
+from latentlabels.verifying import learning_curve
 
 METRICS_SCHEMA = 1
 
@@ -120,30 +122,44 @@ def fit(
         require_in_vocabulary(rows, estimator.clean_labels, options.clean_labels)
         _warn_of_unverified(estimator.clean_labels, rows, voice)
     rows = replace(rows, x=estimator.usable(rows.x))
-    known = rows.known_clean()
-    training = rows.split == "train"
-    validation = None
-    held_out = rows.labelled_in("validation")
-    if held_out.any():
-        validation = (
-            rows.examples(held_out),
-            rows.clean.take(held_out),
-            rows.noisy_of(held_out),
-        )
     with voice.passing_on(TrainingWarning):
-        estimator.fit(
-            rows.examples(training),
-            rows.noisy_of(training),
-            None if known is None else known.take(training),
-            validation=validation,
-            warm_start=warm_start,
-        )
+        estimator.fit(**fit_rows(rows), warm_start=warm_start)
     if estimator.clean_labels is None:
         _warn_of_unverified(estimator.clean_space_.names, rows, voice)
     chains = estimator.history_.chains
     if chains is not None and not chains.is_good:
         voice.warn(chains.told(estimator.history_.weights, estimator.label_names()))
     return rows
+
+
+def fit_rows(rows: Rows) -> dict[str, Any]:
+    """What an estimator is fitted on, by the names of `fit`'s arguments."""
+    known = rows.known_clean()
+    training = rows.split == "train"
+    held_out = rows.labelled_in("validation")
+    validation = None
+    if held_out.any():
+        validation = (
+            rows.examples(held_out),
+            rows.clean.take(held_out),
+            rows.noisy_of(held_out),
+        )
+    return {
+        "X": rows.examples(training),
+        "y": rows.noisy_of(training),
+        "clean": None if known is None else known.take(training),
+        "validation": validation,
+    }
+
+
+def curve_of(estimator: RobustClassifier, rows: Rows, voice: Voice) -> LearningCurve | None:
+    """What more verified rows would bring; none, with a warning, where a fit for it fails."""
+    try:
+        return learning_curve(estimator, **fit_rows(rows))
+    except LatentLabelsError as error:
+        # The model is fitted, and not to be lost.
+        voice.warn(f"there is no learning curve: {error}")
+        return None
 
 
 def in_one_spelling(estimator: RobustClassifier, rows: Rows, voice: Voice) -> Rows:

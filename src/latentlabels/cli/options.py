@@ -518,6 +518,15 @@ class ReviewOptions:
     cold_start: Annotated[
         bool, _option("Review", "--cold-start", help="Start anew, whatever was reviewed.")
     ] = False
+    learning_curve: Annotated[
+        bool,
+        _option(
+            "Review",
+            "--learning-curve",
+            help="Estimate what more verified rows would bring: by twelve more fits, on parts of "
+            "those there are.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)

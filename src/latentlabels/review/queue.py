@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from latentlabels.data.columns import InputKind
+from latentlabels.evaluation.ordering import doubt, given_alike, order_of_checks
 from latentlabels.review.decisions import Decisions, Verdict
-from latentlabels.review.ordering import by_information, doubt, given_alike
 from latentlabels.runs.run import Run
 
 LABELS_LISTED: Final = 1000
@@ -91,7 +91,7 @@ class Queue:
         found = doubt(columns.column("probabilities"), len(run.names), exclusive=run.exclusive)
         alike = given_alike(columns.column("given"), run.names, found.label)
         self.bits = found.bits
-        self.order = by_information(found.bits, 2 * found.label + alike)
+        self.order = order_of_checks(found, alike)
         self.place = np.empty(len(run), dtype=np.intp)
         self.place[self.order] = np.arange(len(run))
         self.verified: Mask = columns.column("verified").to_numpy()

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from latentlabels.review.ordering import by_information, doubt, given_alike
+from latentlabels.evaluation.ordering import by_information, doubt, given_alike
 
 
 def test_the_doubt_is_the_entropy_of_the_labels_in_bits():
@@ -25,7 +25,7 @@ def test_rows_are_read_in_parts(monkeypatch):
     rows = [None if row % 5 == 3 else list(random.random(3)) for row in range(40)]
     p = pa.chunked_array([rows[:7], rows[7:]], pa.list_(pa.float32()))
     whole = doubt(p, 3, exclusive=False)
-    monkeypatch.setattr("latentlabels.review.ordering.BATCH", 12)
+    monkeypatch.setattr("latentlabels.evaluation.ordering.BATCH", 12)
     parts = doubt(p, 3, exclusive=False)
     np.testing.assert_array_equal(whole.bits, parts.bits)
     np.testing.assert_array_equal(whole.label, parts.label)

@@ -46,9 +46,22 @@ class Doubt:
     bits: NDArray[np.float64]
     label: NDArray[np.intp]
 
+    @classmethod
+    def of(cls, probabilities: NDArray[np.floating], exclusive: bool | NDArray[np.bool_]) -> Doubt:
+        """The doubt that is left in cleaned labels.
+
+        Args:
+            probabilities: of each label, NaN where nothing is proposed, (rows, labels).
+            exclusive: whether a row has exactly one of them; or whether each is one of a column of
+                which a row has exactly one, (labels,).
+        """
+        p = probabilities.astype(np.float64)
+        terms = entr(p) + np.where(exclusive, 0.0, entr(1 - p))
+        return cls(terms.sum(1) / np.log(2), terms.argmax(1))
+
 
 def doubt(probabilities: pa.ChunkedArray, labels: int, *, exclusive: bool) -> Doubt:
-    """The doubt that is left in cleaned labels.
+    """The doubt that is left in the cleaned labels of a table, a part at a time.
 
     Args:
         probabilities: a list of one number a label for each row, or null.
@@ -63,9 +76,8 @@ def doubt(probabilities: pa.ChunkedArray, labels: int, *, exclusive: bool) -> Do
         known = start + np.flatnonzero(part.is_valid().to_numpy())
         if not len(known):
             continue
-        p = pc.list_flatten(part).to_numpy().reshape(len(known), labels).astype(np.float64)
-        terms = entr(p) if exclusive else entr(p) + entr(1 - p)
-        bits[known], label[known] = terms.sum(1) / np.log(2), terms.argmax(1)
+        found = Doubt.of(pc.list_flatten(part).to_numpy().reshape(len(known), labels), exclusive)
+        bits[known], label[known] = found.bits, found.label
     return Doubt(bits, label)
 
 
@@ -79,6 +91,16 @@ def given_alike(
     alike = np.zeros(len(label), dtype=np.bool_)
     alike[rows[found]] = True
     return alike
+
+
+def order_of_checks(found: Doubt, alike: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Rows in the order in which to check them; those without a proposal at the end.
+
+    Args:
+        found: how uncertain they are.
+        alike: whether each was given the label it is most in doubt about, (rows,).
+    """
+    return by_information(found.bits, 2 * found.label + alike)
 
 
 def by_information(bits: NDArray[np.float64], cell: NDArray[np.integer]) -> NDArray[np.intp]:
