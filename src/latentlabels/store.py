@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -38,7 +39,7 @@ from latentlabels.description import (
     space_of,
 )
 from latentlabels.errors import BackboneError, LatentLabelsError, ModelFolderError
-from latentlabels.rebuilding import located, rebuild, require_finite
+from latentlabels.rebuilding import located, rebuild, rebuild_labels, require_finite
 from latentlabels.robust_model import RobustModel
 
 WEIGHTS, DESCRIPTION, VOCABULARY = "model.safetensors", "model.json", "vocabulary.json"
@@ -143,6 +144,35 @@ def load_model(
         BackboneError: a backbone that is missing or cannot be had.
     """
     description = read_description(folder)
+    with _opened(folder, description) as tensors:
+        architecture = located(description.architecture, backbone, weights)
+        module = backbone if isinstance(backbone, nn.Module) else None
+        return StoredModel(
+            rebuild(description, architecture, tensors, module),
+            architecture,
+            space_of(description.clean),
+            space_of(description.noisy),
+            description.clean_forms,
+            description.settings,
+            description.provenance,
+            description.feature_names,
+        )
+
+
+def load_labels(folder: Path) -> tuple[Description, RobustModel]:
+    """What a model's folder says, and its model without networks: what labels alone say.
+
+    Raises:
+        ModelFolderError: as in `load_model`.
+    """
+    description = read_description(folder)
+    with _opened(folder, description) as tensors:
+        return description, rebuild_labels(description, tensors)
+
+
+@contextmanager
+def _opened(folder: Path, description: Description) -> Iterator[Any]:
+    """The tensors of a model's folder, to build from; what is wrong with them names the folder."""
     vocabulary = plain_json(_content(folder / VOCABULARY), str(folder / VOCABULARY))
     try:
         _require_names(description, vocabulary)
@@ -151,18 +181,7 @@ def load_model(
             torch.random.fork_rng(devices=[]),
             safe_open(folder / WEIGHTS, framework="pt") as tensors,
         ):
-            architecture = located(description.architecture, backbone, weights)
-            module = backbone if isinstance(backbone, nn.Module) else None
-            return StoredModel(
-                rebuild(description, architecture, tensors, module),
-                architecture,
-                space_of(description.clean),
-                space_of(description.noisy),
-                description.clean_forms,
-                description.settings,
-                description.provenance,
-                description.feature_names,
-            )
+            yield tensors
     except (ModelFolderError, BackboneError):
         raise
     except (ValueError, TypeError, RuntimeError, SafetensorError) as error:
