@@ -24,7 +24,7 @@ from latentlabels.locking import locked
 from latentlabels.store import DESCRIPTION
 
 MODEL, METRICS, SKIPPED = "model", "metrics.json", "skipped.csv"
-DECISIONS = "decisions.sqlite"
+DECISIONS, REPORT = "decisions.sqlite", "report.html"
 ROW_COLUMN = "row"
 VOCABULARY_KEY = "latentlabels.clean"
 RESULT_COLUMNS = frozenset(

@@ -41,6 +41,7 @@ from latentlabels.cli.options import (
     TrainingOptions,
     grouped,
 )
+from latentlabels.cli.report import report
 from latentlabels.cli.reproduce import reproduce
 from latentlabels.cli.review import review as review_page
 from latentlabels.cli.roles import (
@@ -312,6 +313,7 @@ app.command(
     epilog="Example: latentlabels reproduce table2 --data cifar-10-batches-bin --scale small "
     "--out table2"
 )(reproduce)
+app.command("report", epilog="Example: latentlabels report run")(report)
 app.command("review", epilog="Example: latentlabels review run")(review_page)
 
 

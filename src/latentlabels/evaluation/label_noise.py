@@ -117,9 +117,7 @@ def noise_of(given: csr_array, clean: csr_array, units: NDArray[np.intp]) -> Noi
     right = given.multiply(clean)
     have, got, both = (np.asarray(of.sum(0)).ravel() for of in (clean, given, right))
     labels = tuple(
-        LabelNoise(
-            int(unit), share(have[k] - both[k], have[k]), share(got[k] - both[k], got[k])
-        )
+        LabelNoise(int(unit), share(have[k] - both[k], have[k]), share(got[k] - both[k], got[k]))
         for k, unit in enumerate(units)
     )
     in_clean, in_given, in_both = (

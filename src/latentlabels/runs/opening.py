@@ -69,7 +69,7 @@ def open_run(
         kind if name in inputs and len(inputs) == 1 and not show else _kind(source, name)
         for name in columns
     ]
-    kept = (*LISTS, "verified", "probabilities", REASONS)
+    kept = (*LISTS, "verified", "probabilities", REASONS, *FOR_REVIEW)
     return Run(
         ids=ids,
         cleaned=cleaned.select([name for name in kept if name in cleaned.column_names]),
