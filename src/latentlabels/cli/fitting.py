@@ -208,6 +208,7 @@ def metrics_of(
     tally: Tally,
     acceptance: Acceptance | None,
     probabilities: NDArray[np.float32],
+    comparison: dict[str, Any],
     seed: int,
 ) -> dict[str, Any]:
     """What is told of a run: metrics.json.
@@ -218,6 +219,7 @@ def metrics_of(
         tally: of their cleaned labels.
         acceptance: which changes were made, where a precision was asked for.
         probabilities: of the rows that `recoverable` chooses, (some, clean).
+        comparison: with the verified rows alone.
         seed: of everything random.
     """
     history, choice, space = estimator.history_, estimator.auxiliary_choice_, estimator.clean_space_
@@ -280,6 +282,7 @@ def metrics_of(
         else {score_name(space.units): number(history.validation)},
         "test": compared(space, rows.clean.take(test), predicted),
         "recovery": compared(space, rows.clean.take(recoverable(rows)), probabilities),
+        "comparison": comparison,
     }
 
 

@@ -102,4 +102,6 @@ def _weighted_map(
         area = (hits * precision).sum(1, dtype=np.float64)
         total += np.divide(area, positives, out=np.zeros_like(area), where=occurs)
         labels += occurs
-    return np.divide(total, labels, out=np.full(len(total), np.nan), where=labels > 0)
+    mean: NDArray[np.float64] = np.full(len(total), np.nan)
+    np.divide(total, labels, out=mean, where=labels > 0)
+    return mean

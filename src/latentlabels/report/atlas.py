@@ -16,6 +16,8 @@ from latentlabels.model.posterior import LabelEvidence
 LINKS: Final = 5
 FEWEST_TOGETHER: Final = 5
 LEAST_NATS: Final = 0.05
+LEAST_Z: Final = 4.0
+"""φ √rows, which is about standard normal of two labels that have nothing to do with each other."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def pairs(states: csr_array, names: Sequence[str], most: int) -> list[Pair]:
     spread = count * (rows - count)
     phi = (rows * both - count[i] * count[j]) / np.sqrt(spread[i] * spread[j])
     lift = rows * both / (count[i] * count[j])
-    best = [k for k in np.lexsort((j, i, -phi))[:most] if phi[k] > 0]
+    best = [k for k in np.lexsort((j, i, -phi))[:most] if phi[k] * np.sqrt(rows) > LEAST_Z]
     return [
         Pair(names[i[k]], names[j[k]], int(both[k]), float(lift[k]), float(phi[k])) for k in best
     ]

@@ -13,7 +13,7 @@ from latentlabels.report.record import CalibrationTold, Points
 
 WIDTH, HEIGHT = 360.0, 220.0
 SQUARE: Final = 300.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 12.0, 12.0, 34.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 12.0, 20.0, 34.0
 TICKS: Final = 5
 LARGEST_POINT: Final = 7.0
 SMALLEST_POINT: Final = 1.5
@@ -145,8 +145,8 @@ def reliability_chart(told: CalibrationTold) -> Chart:
     )
     return Chart(
         "Probability of a cleaned label against the share that was verified",
-        "said",
-        "found",
+        "said to be so likely",
+        "share that was so",
         SQUARE,
         SQUARE,
         x.ticks,

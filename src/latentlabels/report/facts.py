@@ -171,7 +171,7 @@ def gather(
     """
     counts = count(run)
     common = [int(unit) for unit in counts.commonest[:LABELS_LISTED]]
-    noise, held = counts.noise(), _held(model)
+    noise, held = counts.noise(), held_changes(model)
     listed = [unit for unit in counts.commonest if unit in set(counts.givable)]
     expected = counts.expected
     units = counts.givable
@@ -189,7 +189,7 @@ def gather(
         counts=counts,
         record=record,
         provenance=provenance,
-        warnings=warnings_of(record, held, verified=noise.rows),
+        warnings=[*of_no_help(record, held), *([] if noise.rows else [UNVERIFIED])],
         noise=noise,
         expected_missing=_ratio(expected.missing[units].sum(), expected.have[units].sum()),
         expected_wrong=_ratio(expected.wrong[units].sum(), expected.given[units].sum()),
@@ -210,8 +210,8 @@ def gather(
     )
 
 
-def warnings_of(record: Record | None, held: Held, *, verified: int) -> list[Warned]:
-    """Where the model does not help, or where it is not known whether it does."""
+def of_no_help(record: Record | None, held: Held) -> list[Warned]:
+    """Where the model does not help, or where it cannot be told that it does."""
     told = []
     comparison = None if record is None else record.comparison
     if comparison is not None and comparison.why_not is None and comparison.low <= 0:
@@ -221,9 +221,9 @@ def warnings_of(record: Record | None, held: Held, *, verified: int) -> list[War
                 "The model predicts worse than the verified rows alone"
                 if worse
                 else "The model is not shown to predict better than the verified rows alone",
-                f"On {comparison.rows:,} {comparison.rows_of} rows its {comparison.measure} is "
-                f"{comparison.model:.1%}, that of the same networks trained on the verified rows "
-                f"alone {comparison.verified_only:.1%}. "
+                f"On {comparison.rows:,} {comparison.rows_of} rows its {comparison.measure_told} "
+                f"is {comparison.model:.1%}, that of the same networks trained on the verified "
+                f"rows alone {comparison.verified_only:.1%}. "
                 + (
                     "The noisy labels do harm here."
                     if worse
@@ -242,22 +242,21 @@ def warnings_of(record: Record | None, held: Held, *, verified: int) -> list[War
                 "enough: --precision.",
             )
         )
-    if not verified:
-        told.append(
-            Warned(
-                "Nobody has verified a row of this table",
-                "How noisy the labels are is what the model expects, and nothing here checks it. "
-                "Verify some rows, drawn at random.",
-            )
-        )
     return told
 
 
-def _held(model: RobustModel) -> Held:
+def held_changes(model: RobustModel) -> Held:
     """Held-out changes, as the calibrator keeps them; none are kept without held-out rows."""
     right = model.calibrator.right
     untouched = bool((model.calibrator.slope == 1).all() and (model.calibrator.offset == 0).all())
     return Held(share(float(right.sum()), len(right)), known=len(right) > 0 or not untouched)
+
+
+UNVERIFIED: Final = Warned(
+    "Nobody has verified a row of this table",
+    "How noisy the labels are is what the model expects, and nothing here checks it. Verify some "
+    "rows, drawn at random.",
+)
 
 
 def _label_row(run: Run, counts: Counts, noise: Noise, unit: int) -> LabelRow:

@@ -112,9 +112,15 @@ def write_report(facts: Facts, path: Path) -> None:
 
 
 def percent(value: float) -> str:
-    """A share in per cent, to one decimal below ten."""
-    told = f"{100 * value:.1f}" if 0 < abs(value) < 0.0995 else f"{100 * value:.0f}"
-    return f"{told.replace('-', '−')}\N{NO-BREAK SPACE}%"
+    """A share in per cent: to one decimal below ten and next to a hundred, which it is not."""
+    exact = 100 * value
+    if 0 < exact < 0.05:
+        told = "<0.1"
+    elif 99.5 <= exact < 100:
+        told = f"{min(exact, 99.9):.1f}"
+    else:
+        told = f"{exact:.1f}" if 0 < exact < 9.95 else f"{exact:.0f}"
+    return f"{told}\N{NO-BREAK SPACE}%"
 
 
 def interval(share: Share) -> str:

@@ -99,6 +99,11 @@ class ComparisonTold:
     high: float = 0.0
     why_not: str | None = None
 
+    @property
+    def measure_told(self) -> str:
+        """What the scores are, in words."""
+        return {"map": "mean average precision"}.get(self.measure, self.measure)
+
 
 @dataclass(frozen=True)
 class Record:
