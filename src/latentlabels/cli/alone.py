@@ -19,6 +19,7 @@ from latentlabels.model.units import Bernoulli
 from latentlabels.network.examples import spread
 from latentlabels.parameters import PLAIN
 from latentlabels.preparation import FEWEST_VALIDATION_ROWS
+from latentlabels.results import comparison_told
 from latentlabels.training.rows import passes_for_as_many_updates
 
 MOST_ROWS: Final = 10_000
@@ -102,15 +103,7 @@ def comparison_of(
     else:
         said = estimator.predict_proba_of_teachers(x)
     found = compare(space.units, truth.toarray(), estimator.predict_proba(x), said, seed)
-    return {
-        "rows_of": name,
-        "rows": found.rows,
-        "measure": found.measure,
-        "model": found.one,
-        "verified_only": found.other,
-        "low": found.low,
-        "high": found.high,
-    }
+    return comparison_told(found, name)
 
 
 def _why_not(

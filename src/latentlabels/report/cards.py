@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from latentlabels.data.columns import InputKind
 from latentlabels.data.labels import LabelSpace
@@ -19,6 +21,7 @@ from latentlabels.report.counts import Changes
 from latentlabels.runs.run import Row, Run
 
 PICTURE_SIDE: Final = 320
+TINY_SIDE: Final = 64
 PARTS_SHOWN: Final = 6
 TEXT_SHOWN: Final = 1_500
 WORDS_SHOWN: Final = 24
@@ -33,6 +36,7 @@ class Seen:
         kind: "image", "text" or "vector".
         text: of a text, or of a vector's numbers; why there is no picture.
         picture: as a data URI; None where there is none.
+        tiny: whether its pixels are to be seen one by one.
         cut: whether the text goes on.
     """
 
@@ -40,6 +44,7 @@ class Seen:
     kind: InputKind
     text: str = ""
     picture: str | None = None
+    tiny: bool = False
     cut: bool = False
 
 
@@ -171,8 +176,10 @@ def _seen(run: Run, row: Row, place: int) -> Seen:
         content, kind = run.picture(row.number, place, PICTURE_SIDE)
     except InputError as error:
         return Seen(part.name, part.kind, str(error))
+    with Image.open(io.BytesIO(content)) as image:
+        tiny = max(image.size) <= TINY_SIDE
     coded = base64.b64encode(content).decode()
-    return Seen(part.name, part.kind, picture=f"data:{kind};base64,{coded}")
+    return Seen(part.name, part.kind, picture=f"data:{kind};base64,{coded}", tiny=tiny)
 
 
 def _guesses(run: Run, row: Row, auxiliary: Auxiliary, noisy: LabelSpace) -> list[Guess] | None:
