@@ -13,7 +13,7 @@ import pytest
 from tests.report.made_runs import METRICS, Page, facts_of, full_record
 from tests.review.conftest import NAMES, SmallRun, pictures, run, sure, texts, write_run
 
-from latentlabels.errors import TableError
+from latentlabels.errors import LatentLabelsError
 from latentlabels.report.page import percent, render, write_report
 from latentlabels.report.record import read_record
 
@@ -195,12 +195,12 @@ def test_a_failure_leaves_what_was_there(
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("{", "is no JSON"), ("[]", "is damaged"), ('{"history": 3}', "history"), ("\0", "no JSON")],
+    [("{", "no JSON"), ("[]", "is damaged"), ('{"history": 3}', "history"), ("\0", "no JSON")],
 )
 def test_damaged_metrics_are_told_of(tmp_path: Path, content: str, said: str) -> None:
     path = tmp_path / "metrics.json"
     path.write_text(content)
-    with pytest.raises(TableError, match=said):
+    with pytest.raises(LatentLabelsError, match=said):
         read_record(path)
     assert read_record(tmp_path / "none.json") is None
 

@@ -111,7 +111,7 @@ def _why_not(
 ) -> str | None:
     if not known.any():
         return "no training row is verified"
-    if known[rows.split == "train"].all():
+    if rows.verified[rows.split == "train"].all():
         return "all training rows are verified"
     if len(estimator.clean_space_.columns) > 1:
         return "there are clean labels of several columns"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -128,7 +129,7 @@ class Facts:
         """Rows that something is proposed for and nobody had verified."""
         return int((self.counts.known & ~self.counts.verified).sum())
 
-    @property
+    @cached_property
     def changed_rows(self) -> int:
         """Rows of these with a change, made or left for review."""
         return len(np.unique(self.counts.changes.row))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import Any, Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from latentlabels.description import first_mistake
+from latentlabels.description import MOST_BYTES, first_mistake, plain_json
 from latentlabels.errors import TableError
 
-MOST_BYTES: Final = 1 << 26
 LENIENT: Final = ConfigDict(extra="ignore", allow_inf_nan=False)
 
 
@@ -133,22 +131,19 @@ def read_record(path: Path) -> Record | None:
     """What a metrics.json says; None where there is none.
 
     Raises:
-        TableError: it is damaged.
+        ModelFolderError: it is no JSON.
+        TableError: it does not say what a run's does.
     """
     if not path.is_file():
         return None
     with path.open("rb") as file:
-        content = file.read(MOST_BYTES + 1)
+        value = plain_json(file.read(MOST_BYTES + 1), str(path))
     try:
-        if len(content) > MOST_BYTES:
-            raise TableError(f"{path} is larger than {MOST_BYTES >> 20} MB, and so no run's.")
-        return record_of(json.loads(content))
+        return record_of(value)
     except ValidationError as error:
         raise TableError(
-            f"{path} is damaged ({first_mistake(error)}). Run again, or remove it."
+            f"{path} is damaged: {first_mistake(error)}. Run again, or remove it."
         ) from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise TableError(f"{path} is no JSON. Run again, or remove it.") from error
 
 
 def record_of(metrics: Mapping[str, Any]) -> Record:
