@@ -28,7 +28,6 @@ from review import SERVE, write_run
 PHOTOS = 100
 OPENED = """async () => {
     const shown = [...document.images];
-    for (const image of shown) image.loading = 'eager';
     await Promise.all(shown.map(image => image.decode()));
     return shown.length;
 }"""

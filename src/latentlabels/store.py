@@ -29,10 +29,10 @@ from torch import Tensor, nn
 from latentlabels.architecture import Architecture
 from latentlabels.data.labels import Form, LabelSpace
 from latentlabels.description import (
-    MOST_BYTES,
     REMEDY,
     SCHEMA,
     Description,
+    bounded_content,
     columns_of,
     described,
     plain_json,
@@ -173,7 +173,7 @@ def load_labels(folder: Path) -> tuple[Description, RobustModel]:
 @contextmanager
 def _opened(folder: Path, description: Description) -> Iterator[Any]:
     """The tensors of a model's folder, to build from; what is wrong with them names the folder."""
-    vocabulary = plain_json(_content(folder / VOCABULARY), str(folder / VOCABULARY))
+    vocabulary = plain_json(bounded_content(folder / VOCABULARY), str(folder / VOCABULARY))
     try:
         _require_names(description, vocabulary)
         # What is built draws weights, which the stored ones replace.
@@ -198,7 +198,7 @@ def read_description(folder: Path) -> Description:
         ModelFolderError: as in `load_model`.
     """
     _require_files(folder)
-    return described(_content(folder / DESCRIPTION), str(folder / DESCRIPTION))
+    return described(bounded_content(folder / DESCRIPTION), str(folder / DESCRIPTION))
 
 
 def as_json(value: Any) -> Any:
@@ -239,12 +239,6 @@ def _require_files(folder: Path) -> None:
                 f"A model's folder holds {WEIGHTS}, {DESCRIPTION} and {VOCABULARY}; "
                 f"{folder} has no {name}.{hint}"
             )
-
-
-def _content(path: Path) -> bytes:
-    """A file's bytes, but no more of them than it takes to see that they are too many."""
-    with path.open("rb") as file:
-        return file.read(MOST_BYTES + 1)
 
 
 def _require_names(description: Description, vocabulary: Any) -> None:

@@ -74,7 +74,6 @@ def test_pictures_are_shown(page: Page, tmp_path: Path, pictures: SmallRun) -> N
     widths = page.evaluate(
         """async () => {
             const shown = [...document.querySelectorAll('article img')];
-            for (const image of shown) image.loading = 'eager';
             await Promise.all(shown.map(image => image.decode()));
             return shown.map(image => image.naturalWidth);
         }"""

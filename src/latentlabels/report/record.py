@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from latentlabels.description import MOST_BYTES, first_mistake, plain_json
+from latentlabels.description import bounded_content, first_mistake, plain_json
 from latentlabels.errors import TableError
 
 LENIENT: Final = ConfigDict(extra="ignore", allow_inf_nan=False)
@@ -136,8 +136,7 @@ def read_record(path: Path) -> Record | None:
     """
     if not path.is_file():
         return None
-    with path.open("rb") as file:
-        value = plain_json(file.read(MOST_BYTES + 1), str(path))
+    value = plain_json(bounded_content(path), str(path))
     try:
         return record_of(value)
     except ValidationError as error:
