@@ -20,7 +20,7 @@ test: $(READY) ## run the tests; PYTEST_ARGS="tests/model -x" picks some
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_ARGS)
 
 browser: $(READY) ## run the tests that drive a Chromium, which has to be there
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/review
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/report tests/review
 
 lint: $(READY) ## format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -7,8 +7,10 @@ names the field.
 from __future__ import annotations
 
 import json
+import os
 import reprlib
 from dataclasses import dataclass
+from pathlib import Path
 from textwrap import shorten
 from typing import Annotated, Any, ClassVar, Final
 
@@ -162,6 +164,13 @@ def plain_json(content: bytes, source: str) -> Any:
     except ValueError as error:
         raise ModelFolderError(f"{source} is damaged: no JSON ({error}). {REMEDY}") from error
     return value
+
+
+def bounded_content(path: Path) -> bytes:
+    """A JSON file's bytes, but no more of them than it takes to see that they are too many."""
+    with path.open("rb") as file:
+        # The memory for as many as are asked for is taken at once.
+        return file.read(min(MOST_BYTES, os.fstat(file.fileno()).st_size) + 1)
 
 
 def columns_of(space: LabelSpace) -> tuple[LabelColumn, ...]:

@@ -174,6 +174,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_features_in_: number of input columns, where examples are vectors.
         encoder_: what turns images or texts into features.
         skipped_: why rows of `fit` were left out, by row.
+        held_out_: rows of `fit` that were held out for validation; not kept by `save`.
         clean_space_: the clean labels' space.
         noisy_space_: the noisy labels' space.
         model_: the trained `RobustModel`.
@@ -400,7 +401,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.model_, self.history_ = fitted.model, fitted.history
         self.calibration_ = self._calibrate(prepared)
         self.auxiliary_choice_ = fitted.choice
-        self.skipped_ = given.bad
+        self.skipped_, self.held_out_ = given.bad, prepared.held_out
         self._architecture = fitted.architecture
         self._clean_forms = tuple(column.form for column in clean_columns.values())
         told = self.random_state
@@ -429,6 +430,21 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             for rows, x in self._batches(given, "predicting")
         ]
         return given.scattered(_numbers(torch.cat(parts), given).astype(np.float64), np.nan)
+
+    def predict_proba_of_teachers(self, X: Any) -> NDArray[np.float64]:
+        """p(ŷ | x) as the teachers have it, who learnt from the verified rows alone, (rows, clean).
+
+        Raises:
+            LatentLabelsError: the model has no teachers.
+        """
+        check_is_fitted(self, "model_")
+        teacher = self.model_.teacher
+        if teacher is None:
+            raise LatentLabelsError("The model has no teachers: fit with teachers=4, or another.")
+        given, units = self._read(X), self.clean_space_.units
+        with torch.no_grad():
+            parts = [units.mean(teacher.logits(x)) for _, x in self._batches(given, "predicting")]
+        return given.scattered(torch.cat(parts).double().numpy(), np.nan)
 
     def predict(self, X: Any) -> Any:
         """The most probable clean labels, in the form the clean labels were given in.

@@ -32,6 +32,16 @@ How many hidden units there are, and whether the x–y link is on, is for the us
 COCO falls from 40 to 5.
 """
 
+PLAIN: Final[Mapping[str, Any]] = {
+    "pairwise": False,
+    "auxiliary": "regression",
+    "hidden": 0,
+    "noisy_link": False,
+    "teachers": 0,
+    "students": 0,
+}
+"""Arguments that make of `RobustClassifier` a plain classifier of the labels it may read."""
+
 MOST_WORKERS: Final = 256
 """Processes that read; more would only stand in each other's way."""
 MOST_COUNT: Final = 2**31 - 1

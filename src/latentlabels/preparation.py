@@ -52,6 +52,8 @@ class Prepared:
         clean: the clean labels' space.
         given: names that came with the validation rows; None where their noisy labels are not
             known.
+        held_out: rows of the labels that were held out for validation; none where other rows are
+            given for it.
     """
 
     rows: Rows
@@ -59,6 +61,7 @@ class Prepared:
     noisy: LabelSpace
     clean: LabelSpace
     given: list[list[Name]] | None
+    held_out: NDArray[np.intp]
 
 
 def read_labels(labels: Any, rows: int, what: str) -> dict[str, Column]:
@@ -245,13 +248,19 @@ def prepare(
             paired = noisy_states(own, noisy_space, unknown="ignore")
             names = given_names(own, clean_space)
         held_out = _validation(validation[0].take(chosen), held, paired, given.shape[1])
-        return Prepared(Rows(x, given, states, known), held_out, noisy_space, clean_space, names)
+        none = np.empty(0, np.intp)
+        return Prepared(
+            Rows(x, given, states, known), held_out, noisy_space, clean_space, names, none
+        )
     chosen = _hold_out(known, validation_fraction, seed)
     trained = known.copy()
     trained[chosen] = False
     held_out = _validation(x.take(chosen), states[chosen], given[chosen], given.shape[1])
-    names = given_names(_some(came, chosen if rows is None else rows[chosen]), clean_space)
-    return Prepared(Rows(x, given, states, trained), held_out, noisy_space, clean_space, names)
+    numbers = chosen if rows is None else rows[chosen]
+    names = given_names(_some(came, numbers), clean_space)
+    return Prepared(
+        Rows(x, given, states, trained), held_out, noisy_space, clean_space, names, numbers
+    )
 
 
 def _some(columns: Columns, rows: NDArray[np.intp]) -> dict[str, Column]:

@@ -43,12 +43,39 @@ def rebuild(
             NaN or infinity.
         BackboneError: a backbone that is missing or cannot be had.
     """
-    found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    found = _shapes(file)
     model = _untrained(description, architecture, found, module)
+    left = found.keys() - model.state_dict()
+    filled = _filled(model, file, found)
+    if left:
+        raise LatentLabelsError(f"there is a tensor too many: {min(left)!r}")
+    return filled
+
+
+def rebuild_labels(description: Description, file: Any) -> RobustModel:
+    """The same model without its networks, for what labels alone say: no backbone is needed.
+
+    Raises:
+        LatentLabelsError: as in `rebuild`, of the tensors that it has.
+    """
+    found = _shapes(file)
+    clean = space_of(description.clean).units.size
+    students = Committee([], clean) if description.architecture.students else None
+    model = _assembled(
+        description, description.architecture, found, nn.Identity(), students=students
+    )
+    return _filled(model, file, found)
+
+
+def _shapes(file: Any) -> Shapes:
+    """The shape of every tensor in an open file."""
+    return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+def _filled(model: RobustModel, file: Any, found: Shapes) -> RobustModel:
+    """A model with the weights of a file, which fit it and are finite."""
     wanted = model.state_dict()
     _require_shapes({name: tuple(tensor.shape) for name, tensor in wanted.items()}, found)
-    if len(found) > len(wanted):
-        raise LatentLabelsError(f"there is a tensor too many: {min(found.keys() - wanted)!r}")
     # Copied, for the file may change.
     tensors = {name: file.get_tensor(name).clone() for name in wanted}
     for name, tensor in tensors.items():
@@ -135,8 +162,9 @@ def _untrained(
     Raises:
         LatentLabelsError: what takes memory does not fit the tensors that there are.
     """
-    noisy_units = space_of(description.noisy).units
-    clean_units = space_of(description.clean).units
+    noisy, clean = (
+        space_of(columns).units.size for columns in (description.noisy, description.clean)
+    )
     teachers, students = (
         [f"{committee}.networks.{member}" for member in range(members)]
         for committee, members in (
@@ -144,23 +172,38 @@ def _untrained(
             ("students", architecture.students),
         )
     )
-    latent = clean_units.size + architecture.auxiliary_hidden
-    bias, weight = (latent,), (latent, noisy_units.size)
-    # Before a module of the caller's is copied for each network, and the auxiliary is made.
+    # Before a module of the caller's is copied for each network.
     columns = {
         f"{network}.backbone.0.mean": (architecture.inputs,)
         for network in ("network", *teachers, *students)
     }
-    _require_shapes({**columns, "auxiliary.bias": bias, "auxiliary.weight": weight}, found)
+    _require_shapes(columns, found)
     encoder = _trained_encoder(architecture, module, found)
 
     def committee(members: list[str]) -> list[PotentialNetwork]:
-        return [build_member(architecture, clean_units.size, module) for _ in members]
+        return [build_member(architecture, clean, module) for _ in members]
 
     with torch.device("cpu" if architecture.own_backbone else "meta"):
-        network = build_network(architecture, clean_units.size, noisy_units.size, encoder, module)
-        teacher = Teacher(committee(teachers), clean_units.size) if teachers else None
-        learnt = Committee(committee(students), clean_units.size) if students else None
+        network = build_network(architecture, clean, noisy, encoder, module)
+        teacher = Teacher(committee(teachers), clean) if teachers else None
+        learnt = Committee(committee(students), clean) if students else None
+    return _assembled(description, architecture, found, network, teacher, learnt)
+
+
+def _assembled(
+    description: Description,
+    architecture: Architecture,
+    found: Shapes,
+    network: nn.Module,
+    teacher: Teacher | None = None,
+    students: Committee | None = None,
+) -> RobustModel:
+    """The described model around its networks; arguments and errors as for `_untrained`."""
+    noisy_units = space_of(description.noisy).units
+    clean_units = space_of(description.clean).units
+    latent = clean_units.size + architecture.auxiliary_hidden
+    bias, weight = (latent,), (latent, noisy_units.size)
+    _require_shapes({"auxiliary.bias": bias, "auxiliary.weight": weight}, found)
     auxiliary = Auxiliary(
         noisy_units,
         clean_units,
@@ -178,7 +221,7 @@ def _untrained(
             auxiliary,
             alpha=description.alpha,
             teacher=teacher,
-            students=learnt,
+            students=students,
             prediction=description.prediction,
             seed=description.seed,
         )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +25,12 @@ from latentlabels.data.shards import MANIFEST
 from latentlabels.durable import put_in_place, settle
 from latentlabels.errors import TableError
 from latentlabels.estimator import RobustClassifier
+from latentlabels.evaluation.comparison import Comparison
 from latentlabels.locking import locked
-from latentlabels.store import DESCRIPTION
+from latentlabels.store import DESCRIPTION, as_json
 
 MODEL, METRICS, SKIPPED = "model", "metrics.json", "skipped.csv"
-DECISIONS = "decisions.sqlite"
+DECISIONS, REPORT = "decisions.sqlite", "report.html"
 ROW_COLUMN = "row"
 # Metadata of tables: labels in the order of their probabilities, whether they exclude each other,
 # and what tells the table whose rows they are of.
@@ -106,6 +110,67 @@ def write_json(path: Path, content: dict[str, Any] | list[Any]) -> None:
     """Write JSON values to a file."""
     text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def fit_told(model: RobustClassifier) -> dict[str, Any]:
+    """What metrics.json tells of a fit, whatever it was fitted on."""
+    history, choice, calibration = model.history_, model.auxiliary_choice_, model.calibration_
+    chains = history.chains
+    return {
+        "version": metadata.version("latentlabels"),
+        "settings": {
+            name: as_json(value)
+            for name, value in model.get_params().items()
+            if name not in ("random_state", "verbose")
+        },
+        "labels": {"noisy": len(model.noisy_space_.names), "clean": len(model.clean_space_.names)},
+        "auxiliary": {"kind": choice.kind, "held_out_loss": choice.held_out_loss},
+        "negative_phase": history.negative_phase,
+        "chains": None
+        if chains is None
+        else {
+            "mix": chains.is_good,
+            **{name: number(value) for name, value in asdict(chains).items()},
+            "largest_weights": {
+                of.block: {"value": number(of.value), **as_json(of.named(model.label_names()))}
+                for of in history.weights
+            },
+        },
+        "best_epoch": history.best_epoch,
+        "history": [
+            {name: number(value) for name, value in epoch.items()} for epoch in history.epochs
+        ],
+        "calibration": None
+        if calibration is None
+        else {
+            "rows": calibration.rows,
+            "before": calibration.before.as_json(),
+            "after": calibration.after.as_json(),
+        },
+    }
+
+
+def comparison_told(found: Comparison, rows_of: str) -> dict[str, Any]:
+    """What metrics.json tells of a comparison with the verified rows alone.
+
+    Args:
+        found: the model first, what the verified rows alone give second.
+        rows_of: what the rows are called.
+    """
+    return {
+        "rows_of": rows_of,
+        "rows": found.rows,
+        "measure": found.measure,
+        "model": found.one,
+        "verified_only": found.other,
+        "low": found.low,
+        "high": found.high,
+    }
+
+
+def number(value: float) -> float | None:
+    """A number that JSON can hold."""
+    return value if math.isfinite(value) else None
 
 
 def write_model(model: RobustClassifier, folder: Path, provenance: dict[str, Any]) -> None:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -28,10 +29,10 @@ from torch import Tensor, nn
 from latentlabels.architecture import Architecture
 from latentlabels.data.labels import Form, LabelSpace
 from latentlabels.description import (
-    MOST_BYTES,
     REMEDY,
     SCHEMA,
     Description,
+    bounded_content,
     columns_of,
     described,
     plain_json,
@@ -39,7 +40,7 @@ from latentlabels.description import (
 )
 from latentlabels.durable import put_in_place
 from latentlabels.errors import BackboneError, LatentLabelsError, ModelFolderError
-from latentlabels.rebuilding import located, rebuild, require_finite
+from latentlabels.rebuilding import located, rebuild, rebuild_labels, require_finite
 from latentlabels.robust_model import RobustModel
 
 WEIGHTS, DESCRIPTION, VOCABULARY = "model.safetensors", "model.json", "vocabulary.json"
@@ -144,7 +145,36 @@ def load_model(
         BackboneError: a backbone that is missing or cannot be had.
     """
     description = read_description(folder)
-    vocabulary = plain_json(_content(folder / VOCABULARY), str(folder / VOCABULARY))
+    with _opened(folder, description) as tensors:
+        architecture = located(description.architecture, backbone, weights)
+        module = backbone if isinstance(backbone, nn.Module) else None
+        return StoredModel(
+            rebuild(description, architecture, tensors, module),
+            architecture,
+            space_of(description.clean),
+            space_of(description.noisy),
+            description.clean_forms,
+            description.settings,
+            description.provenance,
+            description.feature_names,
+        )
+
+
+def load_labels(folder: Path) -> tuple[Description, RobustModel]:
+    """What a model's folder says, and its model without networks: what labels alone say.
+
+    Raises:
+        ModelFolderError: as in `load_model`.
+    """
+    description = read_description(folder)
+    with _opened(folder, description) as tensors:
+        return description, rebuild_labels(description, tensors)
+
+
+@contextmanager
+def _opened(folder: Path, description: Description) -> Iterator[Any]:
+    """The tensors of a model's folder, to build from; what is wrong with them names the folder."""
+    vocabulary = plain_json(bounded_content(folder / VOCABULARY), str(folder / VOCABULARY))
     try:
         _require_names(description, vocabulary)
         # What is built draws weights, which the stored ones replace.
@@ -152,18 +182,7 @@ def load_model(
             torch.random.fork_rng(devices=[]),
             safe_open(folder / WEIGHTS, framework="pt") as tensors,
         ):
-            architecture = located(description.architecture, backbone, weights)
-            module = backbone if isinstance(backbone, nn.Module) else None
-            return StoredModel(
-                rebuild(description, architecture, tensors, module),
-                architecture,
-                space_of(description.clean),
-                space_of(description.noisy),
-                description.clean_forms,
-                description.settings,
-                description.provenance,
-                description.feature_names,
-            )
+            yield tensors
     except (ModelFolderError, BackboneError):
         raise
     except (ValueError, TypeError, RuntimeError, SafetensorError) as error:
@@ -180,7 +199,7 @@ def read_description(folder: Path) -> Description:
         ModelFolderError: as in `load_model`.
     """
     _require_files(folder)
-    return described(_content(folder / DESCRIPTION), str(folder / DESCRIPTION))
+    return described(bounded_content(folder / DESCRIPTION), str(folder / DESCRIPTION))
 
 
 def as_json(value: Any) -> Any:
@@ -221,12 +240,6 @@ def _require_files(folder: Path) -> None:
                 f"A model's folder holds {WEIGHTS}, {DESCRIPTION} and {VOCABULARY}; "
                 f"{folder} has no {name}.{hint}"
             )
-
-
-def _content(path: Path) -> bytes:
-    """A file's bytes, but no more of them than it takes to see that they are too many."""
-    with path.open("rb") as file:
-        return file.read(MOST_BYTES + 1)
 
 
 def _require_names(description: Description, vocabulary: Any) -> None:

@@ -36,6 +36,7 @@ def test_clean_leaves_a_table_a_model_and_metrics(cleaned_run: Path) -> None:
         "metrics.json",
         "model",
         "reliability.png",
+        "report.html",
     ]
     assert sorted(path.name for path in cleaned_run.parent.iterdir()) == ["run", "scenes.parquet"]
     assert not any("pickle" in path.name for path in (cleaned_run / "model").iterdir())
@@ -374,8 +375,12 @@ def test_the_summary_says_what_was_done(
     said = capsys.readouterr()
     for fact in ("120 (80 train, 20 validation, 20 test)", "40", "regression", "map", "recovery"):
         assert fact in said.out
-    assert f"cleaned.parquet, model, metrics.json, reliability.png in {out}" in said.out
-    assert said.err == ""
+    assert (
+        f"cleaned.parquet, model, metrics.json, reliability.png, report.html in {out}" in said.out
+    )
+    # Of twenty test rows nothing can be told.
+    assert said.err.count("\n") == 1
+    assert "The model is not shown to predict better than the verified rows alone" in said.err
     assert main(["clean", str(table), *arguments, "--overwrite", "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
 

@@ -474,5 +474,5 @@ def test_the_app_is_there_for_documentation() -> None:
     names = [getattr(command.callback, "__name__", None) for command in app.app.registered_commands]
     assert names == [
         *("clean", "fit", "apply", "predict", "explain_row", "demo"),
-        *("export", "import_decisions", "compare", "reproduce", "review"),
+        *("export", "import_decisions", "compare", "reproduce", "report", "review"),
     ]

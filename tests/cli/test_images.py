@@ -151,6 +151,7 @@ def test_images_in_every_form(
         "cleaned.parquet",
         "metrics.json",
         "model",
+        "report.html",
         "skipped.csv",
     ]
     found = skipped(out)

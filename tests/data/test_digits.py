@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from itertools import combinations
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from latentlabels.data import digits
@@ -223,6 +225,7 @@ def test_the_table_holds_the_scenes(scenes: Scenes) -> None:
         {
             "id": pa.int64(),
             "pixels": pa.list_(pa.float32(), pixels),
+            "picture": pa.binary(),
             "tags": words,
             "labels": words,
             "verified": pa.bool_(),
@@ -232,6 +235,8 @@ def test_the_table_holds_the_scenes(scenes: Scenes) -> None:
     last = table.slice(table.num_rows - 1).to_pylist()[0]
     assert last["id"] == len(scenes.images) - 1
     assert np.array_equal(np.float32(last["pixels"]), scenes.images[-1].reshape(-1))
+    with Image.open(io.BytesIO(last["picture"])) as picture:
+        assert np.abs(np.asarray(picture) / 255 - scenes.images[-1]).max() <= 0.5 / 255 + 1e-6
     assert tuple(last["tags"]) == scenes.tags[-1]
     assert tuple(last["labels"]) == scenes.labels[-1]
     assert (last["verified"], last["split"]) == (False, "test")

@@ -51,9 +51,13 @@ def test_what_it_leaves(run: Ran) -> None:
     out, scores = run
     assert sorted(path.name for path in out.iterdir()) == sorted(LEFT)
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics == {**scores, "seed": 1}
+    assert {name: metrics[name] for name in (*scores, "seed")} == {**scores, "seed": 1}
+    comparison = metrics["comparison"]
+    assert 100 * comparison["model"] == pytest.approx(scores["test_map"]["model"])
+    assert 100 * comparison["verified_only"] == pytest.approx(scores["test_map"]["verified_only"])
     assert list(metrics["recovery_map"]) == ["auxiliary", "model"]
     assert (out / "scenes.png").read_bytes().startswith(b"\x89PNG")
+    assert "data:image/png;base64," in (out / "report.html").read_text()
     scenes, cleaned = (pq.read_table(out / name) for name in ("scenes.parquet", "cleaned.parquet"))
     assert cleaned["id"].to_pylist() == scenes["id"].to_pylist() == list(range(ROWS))
     assert cleaned["given"].to_pylist() == scenes["tags"].to_pylist()

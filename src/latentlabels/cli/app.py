@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 
 import latentlabels
 from latentlabels import processes, provenance
 from latentlabels.cli import fitting
+from latentlabels.cli.alone import comparison_of, fit_alone
 from latentlabels.cli.compare import compare
 from latentlabels.cli.console import Voice, accepted, facts_of
 from latentlabels.cli.decided import model_to_start_from, with_decisions
@@ -42,6 +45,7 @@ from latentlabels.cli.options import (
     TrainingOptions,
     grouped,
 )
+from latentlabels.cli.report import report, report_on
 from latentlabels.cli.reproduce import reproduce
 from latentlabels.cli.review import review as review_page
 from latentlabels.cli.roles import (
@@ -50,7 +54,7 @@ from latentlabels.cli.roles import (
     roles_for_fitting,
     roles_for_predicting,
 )
-from latentlabels.cli.rows import duplicates_told, image_folder, read_rows, row_ids
+from latentlabels.cli.rows import Rows, duplicates_told, image_folder, read_rows, row_ids
 from latentlabels.cli.shares import TableParts, agreed, commit, staged_together, written_share
 from latentlabels.cli.tally import Tally
 from latentlabels.data.parts import PART_ROWS
@@ -60,13 +64,16 @@ from latentlabels.data.table import (
     write_table_atomically,
     written_in_parts,
 )
-from latentlabels.errors import rows_from
+from latentlabels.errors import LatentLabelsError, rows_from
 from latentlabels.estimator import RobustClassifier
 from latentlabels.evaluation.acceptance import require_share
+from latentlabels.report.facts import held_changes, of_no_help
+from latentlabels.report.record import record_of
 from latentlabels.report.reliability import save_reliability
 from latentlabels.results import (
     METRICS,
     MODEL,
+    REPORT,
     SKIPPED,
     cleaned_table,
     predicted_table,
@@ -130,7 +137,7 @@ def clean(
     review: ReviewOptions,
     run: RunOptions,
 ) -> None:
-    """Fit a model and clean all rows' labels: leaves cleaned.parquet, model/ and metrics.json."""
+    """Fit a model and clean all labels: leaves cleaned.parquet, model/ and report.html."""
     origin = provenance.of_command(context.obj)
     _fit(table, columns, cells, reading, backbone, output, model, training, review, run, origin)
 
@@ -317,6 +324,7 @@ app.command(
     epilog="Example: latentlabels reproduce table2 --data cifar-10-batches-bin --scale small "
     "--out table2"
 )(reproduce)
+app.command("report", epilog="Example: latentlabels report run")(report)
 app.command("review", epilog="Example: latentlabels review run")(review_page)
 app.command("next", epilog="Example: latentlabels next run --rows 200 --out next.csv")(next_rows)
 
@@ -334,7 +342,7 @@ def _fit(
     run: RunOptions,
     origin: dict[str, Any],
 ) -> None:
-    """Fit, clean, and write what is wanted: with a table of cleaned labels, or without.
+    """Fit, clean, and write what is wanted: with cleaned labels and a report, or without.
 
     All processes fit; the first cleans and writes.
     """
@@ -347,7 +355,7 @@ def _fit(
     voice = Voice(run)
     table_name = [] if kind is None else [f"cleaned.{kind}"]
     written = [*table_name, MODEL, METRICS, *_skipped(reading)]
-    replaced = [MODEL, METRICS, RELIABILITY, SKIPPED]
+    replaced = [MODEL, METRICS, RELIABILITY, REPORT, SKIPPED]
     if kind is not None:
         replaced += _in_any_format("cleaned")
     with staged_together(output.out, replaced, None, overwrite=output.overwrite) as folder:
@@ -367,38 +375,98 @@ def _fit(
             _warn_of_duplicates(table, roles, voice)
             known = model_to_start_from(review, backbone, voice)
             rows = fitting.fit(estimator, rows, roles, model, voice, known)
+            with voice.working("fitting on the verified rows alone, to compare"):
+                alone = fit_alone(estimator, rows, run.seed)
             curve = fitting.curve_of(estimator, rows, voice) if review.learning_curve else None
         if processes.rank() > 0:
             return
         acceptance = fitting.acceptance_of(estimator, wanted, voice)
-        tally, recovered = Tally(), []
-        with ExitStack() as stack:
-            stack.enter_context(voice.working(f"cleaning {len(rows):,} rows"))
-            write = kind and stack.enter_context(written_in_parts(folder / f"cleaned.{kind}", kind))
-            for start in range(0, len(rows), PART_ROWS):
-                part = rows.between(start, min(start + PART_ROWS, len(rows)))
-                with rows_from(start):
-                    cleaned = fitting.clean(estimator, part, tally, wanted)
-                recovered.append(cleaned.probabilities[fitting.recoverable(part)])
-                if write:
-                    write(cleaned_table(part.ids, cleaned, source))
-        fitting.warn_of_unknown(tally, voice)
-        metrics = fitting.metrics_of(
-            estimator, rows, tally, acceptance, np.concatenate(recovered), run.seed
-        )
-        metrics["learning_curve"] = None if curve is None else curve.as_json()
-        _write_skipped(folder, reading, table, roles, rows.bad, voice)
-        write_model(estimator, folder / MODEL, origin)
-        write_json(folder / METRICS, metrics)
-        if estimator.calibration_ is not None:
-            save_reliability(folder / RELIABILITY, estimator.calibration_)
-            written.append(RELIABILITY)
+        tally, places = Tally(), {} if kind is None else {folder / f"cleaned.{kind}": kind}
+        with TemporaryDirectory(dir=folder.parent) as aside:
+            readable = folder
+            if kind == Format.CSV:
+                # The report reads lists, which a CSV has as text.
+                readable = Path(aside)
+                places[readable / "cleaned.parquet"] = Format.PARQUET
+            recovered = _clean(estimator, rows, tally, wanted, source, places, voice)
+            fitting.warn_of_unknown(tally, voice)
+            comparison = comparison_of(estimator, alone, rows, run.seed)
+            metrics = fitting.metrics_of(
+                estimator, rows, tally, acceptance, recovered, comparison, run.seed
+            )
+            metrics["learning_curve"] = None if curve is None else curve.as_json()
+            _write_skipped(folder, reading, table, roles, rows.bad, voice)
+            write_model(estimator, folder / MODEL, origin)
+            write_json(folder / METRICS, metrics)
+            if estimator.calibration_ is not None:
+                save_reliability(folder / RELIABILITY, estimator.calibration_)
+                written.append(RELIABILITY)
+            for warned in of_no_help(record_of(metrics), held_changes(estimator.model_)):
+                voice.warn(f"{warned.title}. {warned.text}")
+            if kind is not None and _report(readable, folder, path, reading, voice):
+                written.append(REPORT)
     if kind is None:
         metrics["changes"] = None
     facts = [*facts_of(metrics, output.out, written), *accepted(tally, acceptance)]
     if curve is not None:
         facts.append(("verified rows", curve.told()))
     voice.summary(facts)
+
+
+def _clean(
+    estimator: RobustClassifier,
+    rows: Rows,
+    tally: Tally,
+    wanted: float | None,
+    source: Mapping[str, Any],
+    places: Mapping[Path, Format],
+    voice: Voice,
+) -> NDArray[np.float32]:
+    """Clean rows a part at a time, and write them.
+
+    Args:
+        estimator: fitted.
+        rows: all rows.
+        tally: of all rows.
+        wanted: share of the changes that are made that is to be right.
+        source: what tells the table from any other.
+        places: files to write, and their kinds.
+        voice: says what is being done.
+
+    Returns:
+        Probabilities of the rows that `recoverable` chooses, (some, clean).
+    """
+    recovered = []
+    with ExitStack() as stack:
+        stack.enter_context(voice.working(f"cleaning {len(rows):,} rows"))
+        writers = [stack.enter_context(written_in_parts(*place)) for place in places.items()]
+        for start in range(0, len(rows), PART_ROWS):
+            part = rows.between(start, min(start + PART_ROWS, len(rows)))
+            with rows_from(start):
+                cleaned = fitting.clean(estimator, part, tally, wanted)
+            recovered.append(cleaned.probabilities[fitting.recoverable(part)])
+            for write in writers:
+                write(cleaned_table(part.ids, cleaned, source))
+    return np.concatenate(recovered)
+
+
+def _report(run: Path, out: Path, table: Path, reading: InputOptions, voice: Voice) -> bool:
+    """Write the report of what was just cleaned; a run of which none can be made is kept.
+
+    Args:
+        run: the folder with the cleaned table.
+        out: the folder with all else.
+        table: what was cleaned.
+        reading: where images' paths start.
+        voice: says what is being done, and why there is no report.
+    """
+    try:
+        with voice.working("writing the report"):
+            report_on(run, out / REPORT, model=out / MODEL, table=table, folder=reading.folder)
+    except LatentLabelsError as error:
+        voice.warn(f"There is no report: {error}")
+        return False
+    return True
 
 
 def _load(folder: Path, run: RerunOptions, reading: InputOptions, voice: Voice) -> RobustClassifier:

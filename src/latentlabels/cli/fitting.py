@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import latentlabels
 from latentlabels.cleaning import CleanedLabels
 from latentlabels.cli.console import Voice, listed
 from latentlabels.cli.options import (
@@ -33,7 +32,7 @@ from latentlabels.cli.rows import (
     spelling_of,
     spellings_told,
 )
-from latentlabels.cli.scores import compared, number
+from latentlabels.cli.scores import compared
 from latentlabels.cli.tally import Tally
 from latentlabels.data.labels import Name
 from latentlabels.errors import LabelError, LatentLabelsError, TrainingWarning, shown
@@ -43,7 +42,7 @@ from latentlabels.evaluation.learning_curve import LearningCurve
 from latentlabels.evaluation.metrics import score_name
 from latentlabels.fitting import ASSUMED_NOISE
 from latentlabels.parameters import PAPER
-from latentlabels.store import as_json
+from latentlabels.results import fit_told, number
 from latentlabels.verifying import learning_curve
 
 METRICS_SCHEMA = 1
@@ -224,6 +223,7 @@ def metrics_of(
     tally: Tally,
     acceptance: Acceptance | None,
     probabilities: NDArray[np.float32],
+    comparison: dict[str, Any],
     seed: int,
 ) -> dict[str, Any]:
     """What is told of a run: metrics.json.
@@ -234,61 +234,29 @@ def metrics_of(
         tally: of their cleaned labels.
         acceptance: which changes were made, where a precision was asked for.
         probabilities: of the rows that `recoverable` chooses, (some, clean).
+        comparison: with the verified rows alone.
         seed: of everything random.
     """
-    history, choice, space = estimator.history_, estimator.auxiliary_choice_, estimator.clean_space_
-    calibration = estimator.calibration_
+    history, space = estimator.history_, estimator.clean_space_
     test = rows.labelled_in("test") & rows.usable()
     predicted = np.empty((0, 0))
     if test.any():
         predicted = estimator.predict_proba(rows.examples(test))
     return {
         "schema": METRICS_SCHEMA,
-        "version": latentlabels.__version__,
         "seed": seed,
-        "settings": {
-            name: as_json(value)
-            for name, value in estimator.get_params().items()
-            if name not in ("random_state", "verbose")
-        },
         "rows": {
             "all": len(rows),
             **{part: int((rows.split == part).sum()) for part in ("train", "validation", "test")},
             "verified": int(rows.verified.sum()),
             "skipped": int((~rows.usable()).sum()),
         },
-        "labels": {"noisy": len(estimator.noisy_space_.names), "clean": len(space.names)},
-        "auxiliary": {"kind": choice.kind, "held_out_loss": choice.held_out_loss},
-        "negative_phase": history.negative_phase,
-        "chains": None
-        if history.chains is None
-        else {
-            "mix": history.chains.is_good,
-            **{name: number(value) for name, value in asdict(history.chains).items()},
-            "largest_weights": {
-                of.block: {
-                    "value": number(of.value),
-                    **as_json(of.named(estimator.label_names())),
-                }
-                for of in history.weights
-            },
-        },
-        "best_epoch": history.best_epoch,
-        "history": [
-            {name: number(value) for name, value in epoch.items()} for epoch in history.epochs
-        ],
+        **fit_told(estimator),
         "changes": {
             "rows": tally.changed,
             "added": tally.added,
             "removed": tally.removed,
             "for_review": tally.for_review,
-        },
-        "calibration": None
-        if calibration is None
-        else {
-            "rows": calibration.rows,
-            "before": calibration.before.as_json(),
-            "after": calibration.after.as_json(),
         },
         "acceptance": None if acceptance is None else acceptance.as_json(),
         "validation": None
@@ -296,6 +264,7 @@ def metrics_of(
         else {score_name(space.units): number(history.validation)},
         "test": compared(space, rows.clean.take(test), predicted),
         "recovery": compared(space, rows.clean.take(recoverable(rows)), probabilities),
+        "comparison": comparison,
     }
 
 

@@ -20,7 +20,7 @@ from latentlabels.review.decisions import Decisions, read_decisions
 from latentlabels.runs.opening import open_run
 from latentlabels.store import read_description
 
-INSTALL = "The review page needs FastAPI, uvicorn and Jinja2: pip install 'latentlabels[review]'."
+INSTALL = "The review page needs FastAPI and uvicorn: pip install 'latentlabels[review]'."
 
 
 @grouped

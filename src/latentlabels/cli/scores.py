@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from latentlabels.data.labels import Column, LabelSpace, encode
 from latentlabels.evaluation.metrics import score, score_name
+from latentlabels.results import number
 
 
 def compared(
@@ -38,8 +38,3 @@ def compared(
     if unknown:
         result["unknown_labels"] = unknown
     return result
-
-
-def number(value: float) -> float | None:
-    """A number that JSON can hold."""
-    return value if math.isfinite(value) else None

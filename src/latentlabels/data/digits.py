@@ -26,13 +26,15 @@ At most one of these happens to a digit. Independently of that,
 Every rate of this story is a field of `TagRates`, and its values are those of `RATES`.
 """
 
+import io
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from latentlabels.errors import LatentLabelsError
@@ -132,10 +134,10 @@ class Scenes:
         """The scenes as an Arrow table, a row each.
 
         Returns:
-            Columns id (int64), pixels (float32, a fixed-size list, row by row of the image), tags
-            and labels (lists of strings), verified (bool), split (string). The clean labels of all
-            rows are in it, so that results can be judged; a learner may read those of verified
-            rows.
+            Columns id (int64), pixels (float32, a fixed-size list, row by row of the image),
+            picture (binary, the same as PNG for the eye), tags and labels (lists of strings),
+            verified (bool), split (string). The clean labels of all rows are in it, so that
+            results can be judged; a learner may read those of verified rows.
         """
         rows, height, width = self.images.shape
         words = pa.list_(pa.string())
@@ -145,12 +147,20 @@ class Scenes:
                 "pixels": pa.FixedSizeListArray.from_arrays(
                     pa.array(self.images.reshape(-1), pa.float32()), height * width
                 ),
+                "picture": pa.array(map(_png, self.images), pa.binary()),
                 "tags": pa.array(self.tags, words),
                 "labels": pa.array(self.labels, words),
                 "verified": pa.array(self.verified, pa.bool_()),
                 "split": pa.array(self.split, pa.string()),
             }
         )
+
+
+def _png(image: NDArray[np.floating[Any]]) -> bytes:
+    """An image as an encoded file, of 8 bits a pixel."""
+    file = io.BytesIO()
+    Image.fromarray(np.round(255 * image).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
 
 
 @dataclass(frozen=True)

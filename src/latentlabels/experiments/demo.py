@@ -11,9 +11,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from latentlabels.data.columns import InputKind
 from latentlabels.data.digits import DIGIT_NAMES, Scenes, digit_scenes
+from latentlabels.data.labels import encode, read_columns
 from latentlabels.data.table import Format, write_table_atomically
 from latentlabels.estimator import RobustClassifier
+from latentlabels.evaluation.comparison import compare
 from latentlabels.experiments.protocol import (
     Method,
     Outcome,
@@ -22,8 +25,20 @@ from latentlabels.experiments.protocol import (
 )
 from latentlabels.experiments.task import Task
 from latentlabels.provenance import of_command, of_table
+from latentlabels.report.facts import gather
 from latentlabels.report.gallery import gallery_row, save_gallery
-from latentlabels.results import cleaned_table, staged, write_json, write_model
+from latentlabels.report.page import write_report
+from latentlabels.report.record import record_of
+from latentlabels.results import (
+    REPORT,
+    cleaned_table,
+    comparison_told,
+    fit_told,
+    staged,
+    write_json,
+    write_model,
+)
+from latentlabels.runs.opening import open_run
 
 METHODS: dict[str, str] = {
     "verified_only": "verified rows only",
@@ -33,7 +48,7 @@ METHODS: dict[str, str] = {
 }
 # Shorter than the defaults, for an answer within about a minute.
 SETTINGS = {"epochs": 40, "patience": 10}
-LEFT = ("scenes.parquet", "cleaned.parquet", "model", "metrics.json", "scenes.png")
+LEFT = ("scenes.parquet", "cleaned.parquet", "model", "metrics.json", "scenes.png", "report.html")
 SHOWN_SCENES = 12
 
 
@@ -41,8 +56,8 @@ def run_demo(out: Path | None, seed: int, console: Console) -> dict[str, dict[st
     """Fit four classifiers on the embedded scenes and print what each is worth.
 
     Args:
-        out: a folder for the scenes' table, the cleaned table, the model, the scores and a picture;
-            those that an earlier demo left there are replaced.
+        out: a folder for the scenes' table, the cleaned table, the model, the scores, a picture and
+            the report; those that an earlier demo left there are replaced.
         seed: of the scenes and of training.
         console: where to print.
 
@@ -76,7 +91,9 @@ def _run(folder: Path | None, seed: int, console: Console) -> dict[str, dict[str
     scores = demo_scores(outcomes, recovery_of_auxiliary(task, model))
     console.print(scores_table(scores))
     if folder is not None:
-        keep(folder, scenes, task, model, {**scores, "seed": seed})
+        comparison = compared(task, model, classifiers["verified_only"], seed)
+        told = {**scores, "seed": seed, **fit_told(model), "comparison": comparison}
+        keep(folder, scenes, task, model, told)
     return scores
 
 
@@ -88,7 +105,18 @@ def scenes_task(scenes: Scenes) -> Task:
         [list(labels) for labels in scenes.labels],
         np.array(scenes.split),
         scenes.verified,
+        calibrated=True,
     )
+
+
+def compared(
+    task: Task, model: RobustClassifier, verified_only: RobustClassifier, seed: int
+) -> dict[str, Any]:
+    """The model against the verified rows alone on the test scenes, for metrics.json."""
+    rows, space = task.rows("test"), model.clean_space_
+    truth = encode(read_columns(task.clean_of(rows)), space, unknown="ignore").toarray()
+    ours, theirs = (classifier.predict_proba(task.x[rows]) for classifier in (model, verified_only))
+    return comparison_told(compare(space.units, truth, ours, theirs, seed), "test")
 
 
 def demo_scores(outcomes: Mapping[str, Outcome], auxiliary: float) -> dict[str, dict[str, float]]:
@@ -124,7 +152,7 @@ def keep(
     model: RobustClassifier,
     metrics: dict[str, Any],
 ) -> None:
-    """Leave the scenes, the cleaned table, the model, the scores and a picture in a folder."""
+    """Leave scenes, cleaned table, model, scores, a picture and the report in a folder."""
     cleaned = model.clean(task.x, task.noisy, task.readable(np.arange(len(task.x))))
     changed = np.flatnonzero(cleaned.changed & ~cleaned.verified)[:SHOWN_SCENES]
     rows = [
@@ -132,11 +160,27 @@ def keep(
         for row in changed
     ]
     table = scenes.to_table()
-    origin = of_command(["demo", "--seed", str(metrics["seed"])])
-    write_table_atomically(table, folder / "scenes.parquet", Format.PARQUET)
-    source = of_table(folder / "scenes.parquet", len(table))
+    path = folder / "scenes.parquet"
+    write_table_atomically(table, path, Format.PARQUET)
+    source = of_table(path, table.num_rows)
+    command = of_command(["demo", "--seed", str(metrics["seed"])])
+    origin = {**model.provenance_, **command, **source}
     result = cleaned_table(table.select(["id"]), cleaned, source)
     write_table_atomically(result, folder / "cleaned.parquet", Format.PARQUET)
     write_model(model, folder / "model", origin)
     write_json(folder / "metrics.json", metrics)
     save_gallery(folder / "scenes.png", rows, title="The first scenes whose labels were changed")
+    run = open_run(
+        folder,
+        model.clean_space_,
+        origin,
+        table=path,
+        inputs=["picture"],
+        kind=InputKind.IMAGE,
+        show=[],
+        pictures=None,
+    )
+    spaces = (model.noisy_space_, model.clean_space_)
+    title = "Scenes of digits with tags that people might have typed"
+    facts = gather(run, model.model_, *spaces, origin, record_of(metrics), title)
+    write_report(facts, folder / REPORT)

@@ -28,18 +28,8 @@ from latentlabels.evaluation.metrics import score
 from latentlabels.experiments.problems import pose
 from latentlabels.experiments.student import fused_probabilities, student_of
 from latentlabels.experiments.task import Cells, Task
-from latentlabels.parameters import PAPER
+from latentlabels.parameters import PAPER, PLAIN
 from latentlabels.training.rows import passes_for_as_many_updates
-
-PLAIN: Final[Mapping[str, Any]] = {
-    "pairwise": False,
-    "auxiliary": "regression",
-    "hidden": 0,
-    "noisy_link": False,
-    "teachers": 0,
-    "students": 0,
-}
-"""Arguments that make of `RobustClassifier` a plain classifier of the labels it may read."""
 
 NO_RECOVERY: Final[Mapping[str, Any]] = {"recovery": None, "calibration_error": None, "brier": None}
 

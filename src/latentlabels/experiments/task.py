@@ -25,6 +25,7 @@ class Task:
         verified: training rows whose clean labels a method may read, (rows,).
         bags: the examples as bags of instances, (rows, instances, inputs), for methods that want
             them, where `x` has vectors.
+        calibrated: whether methods get the noisy labels of validation rows too, to calibrate on.
     """
 
     x: NDArray[Any]
@@ -33,6 +34,7 @@ class Task:
     split: NDArray[Any]
     verified: NDArray[np.bool_]
     bags: NDArray[np.float32] | None = None
+    calibrated: bool = False
 
     def rows(self, split: str) -> NDArray[np.intp]:
         """Row numbers of one part."""
@@ -52,7 +54,8 @@ class Task:
         """Clean labels of some training rows, None where they are not verified."""
         return [self.clean[row] if self.verified[row] else None for row in rows]
 
-    def validation(self) -> tuple[NDArray[Any], list[Any]]:
-        """Examples and clean labels of the validation rows."""
+    def validation(self) -> tuple[Any, ...]:
+        """Examples and clean labels of the validation rows, and noisy ones to calibrate on."""
         rows = self.rows("validation")
-        return self.x[rows], self.clean_of(rows)
+        noisy = (self.noisy_of(rows),) if self.calibrated else ()
+        return self.x[rows], self.clean_of(rows), *noisy

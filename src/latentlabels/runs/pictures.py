@@ -17,7 +17,7 @@ MOST_BYTES: Final = 1 << 27
 """Bytes of a picture's file; larger ones are not read for a page."""
 
 
-def as_served(cell: Any, folder: Path) -> tuple[bytes, str]:
+def as_served(cell: Any, folder: Path, side: int = LARGEST_SIDE) -> tuple[bytes, str]:
     """A picture for a browser, and its media type.
 
     What is sent was drawn from pixels: nothing else that a file holds gets through.
@@ -25,12 +25,13 @@ def as_served(cell: Any, folder: Path) -> tuple[bytes, str]:
     Args:
         cell: a path, an encoded picture as bytes, or a Hugging Face image.
         folder: where paths start, and whose files alone are read; without links in its own path.
+        side: pixels that it has at most, in height and in width.
 
     Raises:
         InputError: there is no picture, or none that may be shown.
     """
     image = decode_image(read_content(_inside(cell, folder)))
-    image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    image.thumbnail((side, side))
     kind = "PNG" if max(image.size) <= LOSSLESS_SIDE else "JPEG"
     file = io.BytesIO()
     image.save(file, kind, quality=90)

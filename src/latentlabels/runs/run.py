@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from latentlabels.data.columns import InputKind
 from latentlabels.runs.cleaned import REASONS
-from latentlabels.runs.pictures import as_served
+from latentlabels.runs.pictures import LARGEST_SIDE, as_served
 from latentlabels.runs.subject import Subject, row_name
 
 NUMBERS_SHOWN: Final = 48
@@ -160,15 +160,20 @@ class Run:
             has_proposal=cells["probabilities"] is not None,
         )
 
-    def picture(self, number: int, place: int) -> tuple[bytes, str]:
+    def picture(self, number: int, place: int, side: int = LARGEST_SIDE) -> tuple[bytes, str]:
         """A picture of a row, as bytes that a browser shows, and their media type.
+
+        Args:
+            number: of the row.
+            place: of the picture's column among those that are shown.
+            side: pixels that it has at most, in height and in width.
 
         Raises:
             InputError: there is none, or none that may be shown.
         """
         cell = self._cell(self.source, self.source.column_names[place], number)
         with self._decoding:
-            return as_served(cell, self.folder)
+            return as_served(cell, self.folder, side)
 
     def _labels(
         self,
