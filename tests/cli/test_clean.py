@@ -360,7 +360,7 @@ def test_a_run_in_another_format_replaces_the_older_table(
     assert main([*arguments, "--overwrite"]) == 0
     left = {path.name for path in out.iterdir()}
     assert left == {
-        *("cleaned.csv", "model", "metrics.json", "reliability.png"),
+        *("cleaned.csv", "model", "metrics.json", "reliability.png", "report.html"),
         *("decisions.sqlite", "notes.txt"),
     }
 
