@@ -13,7 +13,8 @@ In the end model, cleaned table, metrics and report have to be those of the refe
 (but for the date in model.json and report.html), and the same files have to be there: in the
 results' folder, among checkpoints, in the cache, in the folder for temporary files and beside them.
 Processes are forked from one that has imported the library, which would take each of them longer
-than the command. And no embeddings that were written, nor a network that another followed, may have been made anew.
+than the command. And no embeddings that were written, nor a network that another followed, may have
+been made anew.
 
 Moments are spread over phases. A phase is known by what the process has left on the disk so far,
 which is the same whatever the machine is busy with: a moment is a random share of the time the
