@@ -9,8 +9,8 @@ of its own, ended by SIGKILL at a random moment, and started anew with the same 
 among them; every third time this second process is killed too. Every second time the results'
 folder holds a file of the user's, so that results are moved into it one by one.
 
-In the end model, cleaned table and metrics have to be those of the reference byte by byte (but for
-the date in model.json), and the same files have to be there: in the results' folder, among
+In the end model, cleaned table, metrics and report have to be those of the reference byte by byte
+(but for the date of the fit), and the same files have to be there: in the results' folder, among
 checkpoints, in the cache, in the folder for temporary files and beside them. Processes are forked
 from one that has imported the library, which would take each of them longer than the command. And
 no embeddings that were written, nor a network that another followed, may have been made anew.
@@ -57,7 +57,7 @@ RESUMED, ENDED = "a resumed run", "ended"
 BACKBONE = "test_resnet.r160_in1k"
 COLOURS = {"blue": (30, 40, 220), "green": (40, 200, 60), "red": (220, 50, 30)}
 POLL = 0.001
-RESULTS = ("cleaned.parquet", "metrics.json", "model")
+RESULTS = ("cleaned.parquet", "metrics.json", "model", "report.html")
 TOLD = "told.txt"
 NOTES = "notes.txt"
 NETWORKS = ("teacher-1", "teacher-2", "", "student-1", "student-2")
@@ -228,8 +228,9 @@ def results_of(folder: Path) -> dict[str, Any]:
         str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()
     }
     description = json.loads(found["model/model.json"])
-    description["provenance"].pop("date")
-    return {**found, "model/model.json": description}
+    date = description["provenance"].pop("date").encode()
+    report = found["report.html"].replace(date, b"").replace(date[:10], b"")
+    return {**found, "model/model.json": description, "report.html": report}
 
 
 def done(folder: Path) -> dict[Path, int]:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-import latentlabels
 from latentlabels.cleaning import CleanedLabels
 from latentlabels.data.labels import Name
 from latentlabels.data.shards import MANIFEST
@@ -111,7 +111,7 @@ def fit_told(model: RobustClassifier) -> dict[str, Any]:
     history, choice, calibration = model.history_, model.auxiliary_choice_, model.calibration_
     chains = history.chains
     return {
-        "version": latentlabels.__version__,
+        "version": metadata.version("latentlabels"),
         "settings": {
             name: as_json(value)
             for name, value in model.get_params().items()

@@ -6,12 +6,12 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-import latentlabels
 from latentlabels.evaluation.label_noise import Share
 from latentlabels.report.facts import Facts
 
@@ -94,7 +94,7 @@ def render(facts: Facts) -> str:
         sections=SECTIONS,
         style_digest=digest,
         long_names=long_names,
-        version=latentlabels.__version__,
+        version=metadata.version("latentlabels"),
     )
 
 
