@@ -10,11 +10,10 @@ among them; every third time this second process is killed too. Every second tim
 folder holds a file of the user's, so that results are moved into it one by one.
 
 In the end model, cleaned table, metrics and report have to be those of the reference byte by byte
-(but for the date in model.json and report.html), and the same files have to be there: in the
-results' folder, among checkpoints, in the cache, in the folder for temporary files and beside them.
-Processes are forked from one that has imported the library, which would take each of them longer
-than the command. And no embeddings that were written, nor a network that another followed, may have
-been made anew.
+(but for the date of the fit), and the same files have to be there: in the results' folder, among
+checkpoints, in the cache, in the folder for temporary files and beside them. Processes are forked
+from one that has imported the library, which would take each of them longer than the command. And
+no embeddings that were written, nor a network that another followed, may have been made anew.
 
 Moments are spread over phases. A phase is known by what the process has left on the disk so far,
 which is the same whatever the machine is busy with: a moment is a random share of the time the
@@ -229,9 +228,9 @@ def results_of(folder: Path) -> dict[str, Any]:
         str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()
     }
     description = json.loads(found["model/model.json"])
-    date = description["provenance"].pop("date")
-    report = found["report.html"].decode().replace(date, "")
-    return {**found, "model/model.json": description, "report.html": report.replace(date[:10], "")}
+    date = description["provenance"].pop("date").encode()
+    report = found["report.html"].replace(date, b"").replace(date[:10], b"")
+    return {**found, "model/model.json": description, "report.html": report}
 
 
 def done(folder: Path) -> dict[Path, int]:

@@ -15,7 +15,6 @@ from tests.cli.arguments import COLUMNS, PROTOCOL, SMALL
 from tests.report.made_runs import Page
 
 from latentlabels.cli import main
-from latentlabels.errors import TableError
 
 
 @pytest.fixture
@@ -116,14 +115,14 @@ def test_no_report_costs_no_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refused(*_: object, **__: object) -> None:
-        raise TableError("of such a table none can be made.")
+        raise KeyError("a mistake of ours")
 
     monkeypatch.setattr("latentlabels.cli.app.report_on", refused)
     out = tmp_path / "out"
     arguments = [*COLUMNS, *PROTOCOL, "--out", str(out), *SMALL]
     assert main(["clean", str(table), *arguments]) == 0
     said = capsys.readouterr()
-    assert "warning: There is no report: of such a table none can be made." in said.err
+    assert "warning: There is no report: 'a mistake of ours'" in said.err
     assert (out / "cleaned.parquet").is_file()
     assert "report.html" not in said.out
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import numpy as np
@@ -64,7 +63,7 @@ from latentlabels.data.table import (
     write_table_atomically,
     written_in_parts,
 )
-from latentlabels.errors import LatentLabelsError, rows_from
+from latentlabels.errors import rows_from
 from latentlabels.estimator import RobustClassifier
 from latentlabels.evaluation.acceptance import require_share
 from latentlabels.report.facts import held_changes, of_no_help
@@ -382,29 +381,29 @@ def _fit(
             return
         acceptance = fitting.acceptance_of(estimator, wanted, voice)
         tally, places = Tally(), {} if kind is None else {folder / f"cleaned.{kind}": kind}
-        with TemporaryDirectory(dir=folder.parent) as aside:
-            readable = folder
-            if kind == Format.CSV:
-                # The report reads lists, which a CSV has as text.
-                readable = Path(aside)
-                places[readable / "cleaned.parquet"] = Format.PARQUET
-            recovered = _clean(estimator, rows, tally, wanted, source, places, voice)
-            fitting.warn_of_unknown(tally, voice)
-            comparison = comparison_of(estimator, alone, rows, run.seed)
-            metrics = fitting.metrics_of(
-                estimator, rows, tally, acceptance, recovered, comparison, run.seed
-            )
-            metrics["learning_curve"] = None if curve is None else curve.as_json()
-            _write_skipped(folder, reading, table, roles, rows.bad, voice)
-            write_model(estimator, folder / MODEL, origin)
-            write_json(folder / METRICS, metrics)
-            if estimator.calibration_ is not None:
-                save_reliability(folder / RELIABILITY, estimator.calibration_)
-                written.append(RELIABILITY)
-            for warned in of_no_help(record_of(metrics), held_changes(estimator.model_)):
-                voice.warn(f"{warned.title}. {warned.text}")
-            if kind is not None and _report(readable, folder, path, reading, voice):
-                written.append(REPORT)
+        lists = folder / "cleaned.parquet"
+        if kind == Format.CSV:
+            # The report reads lists, which a CSV has as text.
+            places[lists] = Format.PARQUET
+        recovered = _clean(estimator, rows, tally, wanted, source, places, voice)
+        fitting.warn_of_unknown(tally, voice)
+        comparison = comparison_of(estimator, alone, rows, run.seed)
+        metrics = fitting.metrics_of(
+            estimator, rows, tally, acceptance, recovered, comparison, run.seed
+        )
+        metrics["learning_curve"] = None if curve is None else curve.as_json()
+        _write_skipped(folder, reading, table, roles, rows.bad, voice)
+        write_model(estimator, folder / MODEL, origin)
+        write_json(folder / METRICS, metrics)
+        if estimator.calibration_ is not None:
+            save_reliability(folder / RELIABILITY, estimator.calibration_)
+            written.append(RELIABILITY)
+        for warned in of_no_help(record_of(metrics), held_changes(estimator.model_)):
+            voice.warn(f"{warned.title}. {warned.text}")
+        if kind is not None and _report(folder, path, reading, voice):
+            written.append(REPORT)
+        if kind == Format.CSV:
+            lists.unlink()
     if kind is None:
         metrics["changes"] = None
     facts = [*facts_of(metrics, output.out, written), *accepted(tally, acceptance)]
@@ -450,20 +449,19 @@ def _clean(
     return np.concatenate(recovered)
 
 
-def _report(run: Path, out: Path, table: Path, reading: InputOptions, voice: Voice) -> bool:
-    """Write the report of what was just cleaned; a run of which none can be made is kept.
+def _report(folder: Path, table: Path, reading: InputOptions, voice: Voice) -> bool:
+    """Write the report of what was just cleaned, unless none can be made.
 
     Args:
-        run: the folder with the cleaned table.
-        out: the folder with all else.
+        folder: with everything else.
         table: what was cleaned.
         reading: where images' paths start.
         voice: says what is being done, and why there is no report.
     """
     try:
         with voice.working("writing the report"):
-            report_on(run, out / REPORT, model=out / MODEL, table=table, folder=reading.folder)
-    except LatentLabelsError as error:
+            report_on(folder, folder / REPORT, table=table, folder=reading.folder)
+    except Exception as error:  # whatever it is, hours of training are worth more
         voice.warn(f"There is no report: {error}")
         return False
     return True
