@@ -14,6 +14,7 @@ from tests.report.made_runs import METRICS, Page, facts_of, full_record
 from tests.review.conftest import NAMES, SmallRun, pictures, run, sure, texts, write_run
 
 from latentlabels.errors import LatentLabelsError
+from latentlabels.evaluation.learning_curve import LearningCurve
 from latentlabels.report.page import percent, render, write_report
 from latentlabels.report.record import read_record
 
@@ -66,6 +67,22 @@ def test_what_is_not_known_is_said(tmp_path: Path) -> None:
     assert "fewer than 20 verified rows to hold out" in page.text
     assert "Nobody has verified a row" in page.text
     assert page.tags.count("svg") == 0
+
+
+def test_the_learning_curve_is_drawn(run: SmallRun) -> None:
+    scores = np.array([0.6, 0.7, 0.75])
+    curve = LearningCurve("map", 80, 200, (20, 40, 80), tuple(scores), 1e-4 * np.eye(3), 10)
+    without = page_of(run, record=full_record())
+    page = page_of(run, record=full_record(learning_curve=curve.as_json()))
+    assert "Not estimated" in without.text
+    assert "Not estimated" not in page.text
+    assert page.tags.count("svg") == without.tags.count("svg") + 1
+    text = page.text.replace("\u00a0", " ")
+    for rows in (80, 120):  # as many again, and then all there are
+        gain = curve.gain(rows)
+        told = f"{100 * gain.mean:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+        assert f"{rows} rows more {told}" in text
+    assert "measured with 40 rows: 70.0%" in text
 
 
 def test_nothing_is_changed(tmp_path: Path) -> None:

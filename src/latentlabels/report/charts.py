@@ -9,7 +9,7 @@ from typing import Final
 
 from matplotlib.ticker import MaxNLocator
 
-from latentlabels.report.record import CalibrationTold, Points
+from latentlabels.report.record import CalibrationTold, LearningCurveTold, Points
 
 WIDTH, HEIGHT = 360.0, 220.0
 SQUARE: Final = 300.0
@@ -132,6 +132,30 @@ def curve(
     path = " ".join(f"{x(e)},{y(v)}" for e, v in known)
     line = Line("after", path, dots)
     return Chart(title, "epoch", title, WIDTH, HEIGHT, x.ticks, y.ticks, (line,))
+
+
+def learning_chart(told: LearningCurveTold) -> Chart:
+    """The score that is expected of so many verified rows, its interval, and what was measured."""
+    rows = [score.rows for score in told.expected]
+    ends = [value for score in told.expected for value in (score.low, score.high)]
+    x = _Axis([0, *rows, *told.sizes], LEFT, WIDTH - RIGHT, whole=True)
+    y = _Axis([*ends, *told.scores], HEIGHT - BOTTOM, TOP)
+
+    def drawn(style: str, values: Sequence[float], dots: tuple[Dot, ...] = ()) -> Line:
+        path = " ".join(f"{x(n)},{y(value)}" for n, value in zip(rows, values, strict=True))
+        return Line(style, path, dots)
+
+    measured = tuple(
+        Dot(x(size), y(score), 4.0, f"measured with {size:,} rows: {score:.1%}")
+        for size, score in zip(told.sizes, told.scores, strict=False)
+    )
+    lines = (
+        drawn("ideal", [score.low for score in told.expected]),
+        drawn("ideal", [score.high for score in told.expected]),
+        drawn("after", [score.mean for score in told.expected], measured),
+    )
+    title = f"{told.measure_told} of cleaned labels"
+    return Chart(title, "verified rows", title, WIDTH, HEIGHT, x.ticks, y.ticks, lines)
 
 
 def reliability_chart(told: CalibrationTold) -> Chart:

@@ -13,7 +13,7 @@ from latentlabels.data.labels import LabelSpace
 from latentlabels.evaluation.label_noise import LabelNoise, Noise, Share, share
 from latentlabels.report.atlas import Meaning, Pair, Swap, meanings, pairs, swaps
 from latentlabels.report.cards import Card, cards, closest, surest
-from latentlabels.report.charts import Chart, curve, reliability_chart
+from latentlabels.report.charts import Chart, curve, learning_chart, reliability_chart
 from latentlabels.report.counts import Counts, count
 from latentlabels.report.record import Record
 from latentlabels.robust_model import RobustModel
@@ -100,6 +100,7 @@ class Facts:
         swaps: classes that took another's place.
         curves: of training.
         reliability: of the probabilities.
+        learning: what more verified rows would bring.
     """
 
     title: str
@@ -123,6 +124,7 @@ class Facts:
     swaps: list[Swap]
     curves: list[Chart]
     reliability: Chart | None
+    learning: Chart | None
 
     @property
     def open_rows(self) -> int:
@@ -208,6 +210,9 @@ def gather(
         reliability=None
         if record is None or record.calibration is None
         else reliability_chart(record.calibration),
+        learning=None
+        if record is None or record.learning_curve is None
+        else learning_chart(record.learning_curve),
     )
 
 

@@ -29,6 +29,7 @@ SECTIONS: Final = (
     ("chains", "Chains"),
     ("calibration", "Calibration"),
     ("comparison", "Against the verified rows alone"),
+    ("more", "How many more to verify"),
     ("provenance", "Settings and provenance"),
 )
 """Each is a template of this name in templates/sections; a new one takes a line here and a file."""

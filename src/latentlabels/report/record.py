@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from latentlabels.description import bounded_content, first_mistake, plain_json
 from latentlabels.errors import TableError
@@ -100,7 +100,52 @@ class ComparisonTold:
     @property
     def measure_told(self) -> str:
         """What the scores are, in words."""
-        return {"map": "mean average precision"}.get(self.measure, self.measure)
+        return measure_told(self.measure)
+
+
+@dataclass(frozen=True)
+class ScoreTold:
+    """A score or a gain that is expected of so many rows; see `evaluation.learning_curve`."""
+
+    __pydantic_config__ = LENIENT
+
+    rows: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LearningCurveTold:
+    """What more verified rows would bring.
+
+    Attributes:
+        measure: what the scores are.
+        rows: verified rows there are.
+        sizes: verified rows of the fits.
+        scores: of these, from 0 to 1.
+        expected: the score at some numbers of verified rows.
+        gains: what so many rows more are expected to add.
+    """
+
+    __pydantic_config__ = LENIENT
+
+    measure: str
+    rows: int
+    sizes: list[int]
+    scores: list[float]
+    expected: Annotated[list[ScoreTold], Field(min_length=1)]
+    gains: list[ScoreTold]
+
+    @property
+    def measure_told(self) -> str:
+        """What the scores are, in words."""
+        return measure_told(self.measure)
+
+    @property
+    def now(self) -> ScoreTold:
+        """What is expected of the verified rows there are."""
+        return min(self.expected, key=lambda score: abs(score.rows - self.rows))
 
 
 @dataclass(frozen=True)
@@ -122,6 +167,12 @@ class Record:
     test: dict[str, Any] | None = None
     recovery: dict[str, Any] | None = None
     comparison: ComparisonTold | None = None
+    learning_curve: LearningCurveTold | None = None
+
+
+def measure_told(measure: str) -> str:
+    """What scores are, in words."""
+    return {"map": "mean average precision"}.get(measure, measure)
 
 
 READER: Final = TypeAdapter(Record)
