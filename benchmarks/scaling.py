@@ -59,12 +59,13 @@ def data(rows: int) -> tuple[Any, ...]:
     return x, tags, clean
 
 
-def work(model: str, rows: int, devices: int, out: Path) -> None:
+def work(model: str, rows: int, batch: int, devices: int, out: Path) -> None:
     """Fit in as many processes; the first tells how long an epoch took, and the weights."""
     x, tags, clean = data(rows)
     taken = {}
     for epochs in (WARM_UP, SHORT, LONG):
-        classifier = RobustClassifier(**COMMON, **MODELS[model], epochs=epochs, devices=devices)
+        settings = {**COMMON, **MODELS[model], "batch_size": batch}
+        classifier = RobustClassifier(**settings, epochs=epochs, devices=devices)
         processes.everyones(None)  # They begin together.
         begun = time.perf_counter()
         classifier.fit(x, tags, clean)
@@ -75,11 +76,12 @@ def work(model: str, rows: int, devices: int, out: Path) -> None:
         out.write_text(json.dumps({"seconds": seconds, "weights": weights.tolist()}))
 
 
-def told_by(model: str, rows: int, devices: int) -> dict[str, Any]:
+def told_by(model: str, rows: int, batch: int, devices: int) -> dict[str, Any]:
     """What `work` tells, in a program of its own."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "told.json"
-        command = [sys.executable, __file__, "--work", model, str(rows), str(devices), str(out)]
+        numbers = (str(number) for number in (rows, batch, devices))
+        command = [sys.executable, __file__, "--work", model, *numbers, str(out)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
         subprocess.run(command, env=environment, check=True)
         told: dict[str, Any] = json.loads(out.read_text())
@@ -91,12 +93,13 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rows", type=int, default=8_000)
+    parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--work", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.work:
-        model, rows, devices, out = arguments.work
-        work(model, int(rows), int(devices), Path(out))
+        model, rows, batch, devices, out = arguments.work
+        work(model, int(rows), int(batch), int(devices), Path(out))
         return
     print("| time goes into | processes | seconds an epoch | times one | largest difference |")
     print("|---|---:|---:|---:|---:|")
@@ -104,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
         told: dict[int, list[dict[str, Any]]] = {count: [] for count in arguments.processes}
         for _ in range(arguments.rounds):
             for count in arguments.processes:
-                told[count].append(told_by(model, arguments.rows, count))
+                told[count].append(told_by(model, arguments.rows, arguments.batch_size, count))
         first = told[arguments.processes[0]]
         least = {count: min(run["seconds"] for run in runs) for count, runs in told.items()}
         for count, runs in told.items():
