@@ -214,6 +214,9 @@ def test_a_run_of_apply_says_which_table_it_cleaned(run, tmp_path, capsys, monke
     assert pages[0].subject.table == "new.parquet"
     pa.parquet.write_table(table.slice(3).drop_columns(["split"]), tmp_path / "new.parquet")
     assert "not that of 'new.parquet' as it was" in fails(capsys, review)
+    # Beside the run is another version; in it is the one that was cleaned.
+    pa.parquet.write_table(table.slice(3), tmp_path / "new" / "new.parquet")
+    assert main(review) == 0
 
 
 def test_text_does_not_say_which_table_was_cleaned(run, tmp_path, capsys):

@@ -46,6 +46,10 @@ class Source:
     sha256: str
     rows: int
 
+    def is_of(self, path: Path) -> bool:
+        """Whether a table has the same content."""
+        return bool(of_table(path, self.rows)["sha256"] == self.sha256)
+
     def require(self, path: Path) -> None:
         """Check that a table is this one.
 
@@ -53,7 +57,7 @@ class Source:
             TableError: its content is another.
             OSError: it cannot be read.
         """
-        if of_table(path, self.rows)["sha256"] != self.sha256:
+        if not self.is_of(path):
             raise TableError(
                 f"{path} is not the table that was cleaned: its content is not that of "
                 f"{shown(self.table)} as it was then. Name that one with --table."

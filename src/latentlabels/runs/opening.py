@@ -61,8 +61,7 @@ def open_run(
         )
     names = tuple(map(str, space.names))
     cleaned = _opened(folder, names)
-    told = provenance.get("table") if cleaned.source is None else cleaned.source.table
-    path = _found(folder, told, cleaned.path) if table is None else table
+    path = _found(folder, provenance.get("table"), cleaned) if table is None else table
     source = read_table(path)
     if source.num_rows != len(cleaned):
         raise _not_the_table(path, f"it has {source.num_rows:,} rows, not {len(cleaned):,}")
@@ -102,7 +101,7 @@ def _kind(table: pa.Table, name: str) -> InputKind:
 def _opened(folder: Path, names: Sequence[str]) -> CleanedTable:
     """The run's table of cleaned labels, if it is one of these labels."""
     if not folder.is_dir():
-        raise TableError(f"A review wants the folder of a run, and {folder} is none.")
+        raise TableError(f"The folder of a run is wanted, and {folder} is none.")
     cleaned = open_cleaned(folder)
     if cleaned.path.suffix == ".csv":
         raise TableError(
@@ -139,15 +138,24 @@ def _for_review(table: pa.Table) -> pa.Table:
     return table.select(wanted)
 
 
-def _found(folder: Path, name: object, cleaned: Path) -> Path:
-    """The table of this name, beside the run or near it."""
+def _found(folder: Path, fitted: object, cleaned: CleanedTable) -> Path:
+    """The table that was cleaned, by its name, or else the one of fitting: beside the run or near.
+
+    Of several of that name it is the one of the same content, if there is one.
+    """
+    name = fitted if cleaned.source is None else cleaned.source.table
     if isinstance(name, str) and Path(name).name == name:
-        for place in (folder.resolve().parent, folder, Path()):
-            # The run's own table is no table that was cleaned, though one of that name may be.
-            if (place / name).exists() and place / name != cleaned:
-                return place / name
+        places = [place / name for place in (folder.resolve().parent, folder, Path())]
+        # The run's own table is no table that was cleaned, though one of that name may be.
+        there = [path for path in places if path.exists() and path != cleaned.path]
+        if len(there) > 1 and cleaned.source is not None:
+            there.sort(key=cleaned.source.is_of, reverse=True)
+        if there:
+            return there[0]
     if name is None:
-        raise TableError(f"{cleaned} does not say what table was cleaned: name it with --table.")
+        raise TableError(
+            f"{cleaned.path} does not say what table was cleaned: name it with --table."
+        )
     raise TableError(
         f"The table that was cleaned, {shown(name)}, is neither beside {folder} nor here. Name it "
         "with --table."
