@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import latentlabels
-
-SOURCES = sorted(Path(latentlabels.__file__).parent.rglob("*.py"))
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted(
+    path for folder in ("src", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")
+)
 # What gives code or objects back from bytes; of `pickle` itself only the exceptions are used.
 READERS = frozenset(
     f"{module}.{name}"
