@@ -56,9 +56,11 @@ def test_what_is_shown_and_where_it_goes(run: Path, tmp_path: Path) -> None:
 def test_a_run_of_apply(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table, model, out = tmp_path / "scenes.parquet", run / "model", tmp_path / "again"
     assert main(["apply", str(table), "--model", str(model), "--out", str(out)]) == 0
+    table.rename(tmp_path / "elsewhere.parquet")
     asked = ["report", str(out), "--model", str(model)]
     assert "--table" in fails(capsys, *asked)
-    assert main([*asked, "--table", str(table)]) == 0
+    (tmp_path / "elsewhere.parquet").rename(table)
+    assert main(asked) == 0
     shutil.move(model, tmp_path / "model")
     asked = ["report", str(out), "--model", str(tmp_path / "model"), "--table", str(table)]
     assert main([*asked, "--overwrite"]) == 0
@@ -69,7 +71,7 @@ def test_a_run_of_apply(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
-        ("cleaned.parquet", "has none"),
+        ("cleaned.parquet", "no table cleaned.parquet"),
         ("model", "model"),
         ("../scenes.parquet", "--table"),
         ("metrics.json", "metrics.json is damaged"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -54,6 +55,7 @@ from latentlabels.cli.roles import (
     roles_for_predicting,
 )
 from latentlabels.cli.rows import Rows, duplicates_told, image_folder, read_rows, row_ids
+from latentlabels.cli.runs import ShownRunOptions
 from latentlabels.cli.shares import TableParts, agreed, commit, staged_together, written_share
 from latentlabels.cli.tally import Tally
 from latentlabels.data.parts import PART_ROWS
@@ -381,10 +383,12 @@ def _fit(
             return
         acceptance = fitting.acceptance_of(estimator, wanted, voice)
         tally, places = Tally(), {} if kind is None else {folder / f"cleaned.{kind}": kind}
-        lists = folder / "cleaned.parquet"
+        readable = folder
         if kind == Format.CSV:
             # The report reads lists, which a CSV has as text.
-            places[lists] = Format.PARQUET
+            readable = folder / "lists"
+            readable.mkdir()
+            places[readable / "cleaned.parquet"] = Format.PARQUET
         recovered = _clean(estimator, rows, tally, wanted, source, places, voice)
         fitting.warn_of_unknown(tally, voice)
         comparison = comparison_of(estimator, alone, rows, run.seed)
@@ -400,10 +404,10 @@ def _fit(
             written.append(RELIABILITY)
         for warned in of_no_help(record_of(metrics), held_changes(estimator.model_)):
             voice.warn(f"{warned.title}. {warned.text}")
-        if kind is not None and _report(folder, path, reading, voice):
+        if kind is not None and _report(readable, folder, path, reading, voice):
             written.append(REPORT)
-        if kind == Format.CSV:
-            lists.unlink()
+        if readable != folder:
+            shutil.rmtree(readable)
     if kind is None:
         metrics["changes"] = None
     facts = [*facts_of(metrics, output.out, written), *accepted(tally, acceptance)]
@@ -449,18 +453,20 @@ def _clean(
     return np.concatenate(recovered)
 
 
-def _report(folder: Path, table: Path, reading: InputOptions, voice: Voice) -> bool:
+def _report(run: Path, out: Path, table: Path, reading: InputOptions, voice: Voice) -> bool:
     """Write the report of what was just cleaned, unless none can be made.
 
     Args:
-        folder: with everything else.
+        run: the folder with the cleaned table.
+        out: the folder with all else.
         table: what was cleaned.
         reading: where images' paths start.
         voice: says what is being done, and why there is no report.
     """
     try:
         with voice.working("writing the report"):
-            report_on(folder, folder / REPORT, table=table, folder=reading.folder)
+            shown = ShownRunOptions(model=out / MODEL, table=table, folder=reading.folder)
+            report_on(run, out / REPORT, shown)
     except Exception as error:  # whatever it is, hours of training are worth more
         voice.warn(f"There is no report: {error}")
         return False

@@ -17,12 +17,13 @@ from latentlabels.cleaning import Check, CleanedLabels
 from latentlabels.cli import one_line
 from latentlabels.cli.console import Voice
 from latentlabels.cli.options import VoiceOptions, grouped
+from latentlabels.cli.runs import RunFolder, RunModelOptions
 from latentlabels.data.labels import LabelSpace, Vocabulary
 from latentlabels.data.table import FORMATS, write_table_atomically
 from latentlabels.description import space_of
 from latentlabels.errors import DecisionsError, TableError, shown
 from latentlabels.exports.reading import read_cleaned
-from latentlabels.results import DECISIONS, MODEL, STRINGS, staged
+from latentlabels.results import DECISIONS, STRINGS, staged
 from latentlabels.review.decisions import read_decisions
 from latentlabels.store import read_description
 
@@ -33,9 +34,8 @@ COLUMNS: Final = ("bits", "label", "probability", "given", "proposed")
 
 @grouped
 def next_rows(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder that clean or apply has left.")
-    ],
+    run: RunFolder,
+    of: RunModelOptions,
     voice: VoiceOptions,
     rows: Annotated[
         int, typer.Option("--rows", min=1, metavar="N", help="How many at most.")
@@ -43,12 +43,6 @@ def next_rows(
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="TABLE", help="Write them to a table of any kind."),
-    ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model", metavar="DIR", help="The model that cleaned; by default RUN/model."
-        ),
     ] = None,
     decisions: Annotated[
         Path | None,
@@ -74,8 +68,8 @@ def next_rows(
         )
     speaks = Voice(voice)
     with speaks.working(f"reading {run}"):
-        cleaned = read_cleaned(run, model)
-        labels = _with_space(cleaned.labels, model or run / MODEL)
+        cleaned = read_cleaned(run, of.model)
+        labels = _with_space(cleaned.labels, of.model_of(run))
         checks = labels.to_verify(rows, _decided(run, decisions, len(labels)))
     table = _table(cleaned.ids, labels, checks)
     if out is not None and kind is not None:

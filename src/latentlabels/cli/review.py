@@ -11,13 +11,10 @@ import typer
 
 from latentlabels.cli.console import Voice
 from latentlabels.cli.options import VoiceOptions, grouped
-from latentlabels.cli.roles import roles_in
-from latentlabels.cli.rows import image_folder
-from latentlabels.description import space_of
+from latentlabels.cli.runs import RunFolder, ShownRunOptions
 from latentlabels.errors import MissingPackageError
-from latentlabels.results import DECISIONS, MODEL
+from latentlabels.results import DECISIONS
 from latentlabels.review.decisions import Decisions, read_decisions
-from latentlabels.runs.opening import open_run
 from latentlabels.store import read_description
 
 INSTALL = "The review page needs FastAPI and uvicorn: pip install 'latentlabels[review]'."
@@ -25,42 +22,9 @@ INSTALL = "The review page needs FastAPI and uvicorn: pip install 'latentlabels[
 
 @grouped
 def review(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder that clean or apply has left.")
-    ],
+    run: RunFolder,
+    shown: ShownRunOptions,
     voice: VoiceOptions,
-    table: Annotated[
-        Path | None,
-        typer.Option(
-            "--table",
-            metavar="TABLE",
-            help="The table that was cleaned; by default the one that the run names, if it lies "
-            "beside the run, in it, or here.",
-        ),
-    ] = None,
-    show: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--show",
-            metavar="COLUMN",
-            help="What to show of a row, by default the model's input. Repeat for several.",
-        ),
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--folder",
-            metavar="DIR",
-            help="Where images' paths start, by default the table's folder. No file outside it is "
-            "shown.",
-        ),
-    ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model", metavar="DIR", help="The model that cleaned; by default RUN/model."
-        ),
-    ] = None,
     decisions: Annotated[
         Path | None,
         typer.Option(
@@ -86,19 +50,7 @@ def review(
         raise MissingPackageError(INSTALL) from error
     speaks = Voice(voice)
     with speaks.working(f"reading {run}"):
-        described = read_description(model or run / MODEL)
-        roles = roles_in(described.provenance)
-        reviewed = open_run(
-            run,
-            space_of(described.clean),
-            # A model elsewhere does not say what table was cleaned with it.
-            described.provenance if model is None else {},
-            table=table,
-            inputs=roles.input,
-            kind=roles.input_kind,
-            show=show or [],
-            pictures=None if folder is None else image_folder(run, folder),
-        )
+        reviewed = shown.open(run, read_description(shown.model_of(run)))
     path = decisions or run / DECISIONS
 
     def ready(address: str) -> None:
