@@ -280,7 +280,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, cleaned_run: Path) -> None:
         return self
 
     monkeypatch.setattr(RobustClassifier, "fit", fit)
-    monkeypatch.setattr("latentlabels.cli.fitting.metrics_of", lambda *_: {"rows": None})
+    monkeypatch.setattr("latentlabels.cli.fitting.metrics_of", lambda *_: {"rows": {}})
 
 
 def full_disk(*_: Any, **__: Any) -> None:
@@ -474,5 +474,5 @@ def test_the_app_is_there_for_documentation() -> None:
     names = [getattr(command.callback, "__name__", None) for command in app.app.registered_commands]
     assert names == [
         *("clean", "fit", "apply", "predict", "explain_row", "demo"),
-        *("export", "import_decisions", "compare", "reproduce", "report", "review"),
+        *("export", "import_decisions", "compare", "reproduce", "report", "review", "next_rows"),
     ]
