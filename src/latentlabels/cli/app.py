@@ -402,12 +402,12 @@ def _fit(
         if estimator.calibration_ is not None:
             save_reliability(folder / RELIABILITY, estimator.calibration_)
             written.append(RELIABILITY)
-        for warned in of_no_help(record_of(metrics), held_changes(estimator.model_)):
-            voice.warn(f"{warned.title}. {warned.text}")
         if kind is not None and _report(readable, folder, path, reading, voice):
             written.append(REPORT)
         if readable != folder:
             shutil.rmtree(readable)
+    for warned in of_no_help(record_of(metrics), held_changes(estimator.model_)):
+        voice.warn(f"{warned.title}. {warned.text}")
     if kind is None:
         metrics["changes"] = None
     facts = [*facts_of(metrics, output.out, written), *accepted(tally, acceptance)]
