@@ -22,7 +22,7 @@ from latentlabels.cleaning import CleanedLabels
 from latentlabels.data.cells import Kind
 from latentlabels.data.labels import Name
 from latentlabels.data.shards import MANIFEST
-from latentlabels.durable import put_in_place, settle
+from latentlabels.durable import settle
 from latentlabels.errors import TableError
 from latentlabels.estimator import RobustClassifier
 from latentlabels.evaluation.comparison import Comparison
@@ -31,7 +31,7 @@ from latentlabels.store import DESCRIPTION, as_json
 
 MODEL, METRICS, SKIPPED = "model", "metrics.json", "skipped.csv"
 DECISIONS, REPORT = "decisions.sqlite", "report.html"
-ROW_COLUMN = "row"
+ROW_COLUMN, SPLIT_COLUMN = "row", "split"
 # Metadata of tables: labels in the order of their probabilities, whether they exclude each other,
 # and what tells the table whose rows they are of.
 VOCABULARY_KEY = "latentlabels.clean"
@@ -40,7 +40,7 @@ SOURCE_KEY = "latentlabels.table"
 RESULT_COLUMNS = frozenset(
     [
         *("given", "proposed", "added", "removed", "verified", "predicted", "probabilities"),
-        *("reason", "reasons", "status", "review_added", "review_removed"),
+        *("reason", "reasons", "status", "review_added", "review_removed", SPLIT_COLUMN),
     ]
 )
 # In the folder aside: what is being written, what is on its way to its place, what was there.
@@ -157,6 +157,9 @@ def comparison_told(found: Comparison, rows_of: str) -> dict[str, Any]:
         found: the model first, what the verified rows alone give second.
         rows_of: what the rows are called.
     """
+    scores = (found.one, found.other, found.low, found.high)
+    if not all(map(math.isfinite, scores)):
+        return {"why_not": "the rows to compare on have no label to score"}
     return {
         "rows_of": rows_of,
         "rows": found.rows,
@@ -186,7 +189,10 @@ def write_model(model: RobustClassifier, folder: Path, provenance: dict[str, Any
 
 
 def cleaned_table(
-    ids: pa.Table, cleaned: CleanedLabels, source: Mapping[str, Any] | None = None
+    ids: pa.Table,
+    cleaned: CleanedLabels,
+    source: Mapping[str, Any] | None = None,
+    split: NDArray[np.str_] | None = None,
 ) -> pa.Table:
     """Cleaned labels, a row for each row.
 
@@ -194,6 +200,7 @@ def cleaned_table(
         ids: a table of one column that names the rows.
         cleaned: their labels.
         source: of the table that was cleaned, what `provenance.of_table` says.
+        split: "train", "validation" or "test", (rows,); by default all are training rows.
     """
     columns = {
         "given": pa.array(cleaned.given, STRINGS),
@@ -206,6 +213,8 @@ def cleaned_table(
     }
     if cleaned.acceptance is not None:
         columns |= _review_columns(cleaned)
+    if split is not None:
+        columns[SPLIT_COLUMN] = pa.array(split.tolist(), pa.string())
     table = _with_ids(ids, columns, cleaned.names)
     kind = Kind.MULTICLASS if cleaned.space.exclusive else Kind.MULTILABEL
     told = {KIND_KEY: json.dumps(kind)}
@@ -303,12 +312,12 @@ def _alone(aside: Path, out: Path) -> Iterator[None]:
 
 def _move(aside: Path, place: Path, names: Collection[str]) -> None:
     """Let `place` have of these names what is new; on failure, put back what was there."""
+    settle(aside / NEW)
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
-        put_in_place(aside / NEW, place)
+        (aside / NEW).rename(place)
         return
     written = sorted(path.name for path in (aside / NEW).iterdir())
-    settle(aside / NEW)
     write_json(aside / NAMES, {"names": written})
     moving = (aside / NEW).rename(aside / MOVING)
     try:

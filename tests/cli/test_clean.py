@@ -47,8 +47,10 @@ def test_the_cleaned_table_keeps_ids_order_and_what_was_verified(
 ) -> None:
     cleaned = pa.parquet.read_table(cleaned_run / "cleaned.parquet")
     assert cleaned.column_names == [
-        *("key", "given", "proposed", "added", "removed", "verified", "probabilities", "reasons")
+        *("key", "given", "proposed", "added", "removed", "verified", "probabilities", "reasons"),
+        "split",
     ]
+    assert cleaned.column("split").to_pylist() == scenes.column("split").to_pylist()
     assert cleaned.schema.field("proposed").type == pa.list_(pa.string())
     assert cleaned.schema.field("probabilities").type == pa.list_(pa.float32())
     for ours, theirs in (("key", "key"), ("given", "tags"), ("verified", "verified")):
@@ -160,9 +162,10 @@ def test_metrics_say_what_happened(cleaned_run: Path, scenes: pa.Table) -> None:
         assert sum(measured["reliability"]["count"]) == 3 * (VALIDATION - TRAINING)
     assert metrics["acceptance"] is None
     assert metrics["changes"]["for_review"] == 0
-    assert metrics["changes"]["added"] == sum(map(len, cleaned.column("added").to_pylist()))
+    added = [len(row["added"]) for row in cleaned.to_pylist() if not row["verified"]]
+    assert metrics["changes"]["added"] == sum(added)
     assert metrics["changes"]["removed"] == 0
-    assert metrics["changes"]["rows"] == sum(map(bool, cleaned.column("added").to_pylist()))
+    assert metrics["changes"]["rows"] == sum(map(bool, added))
 
 
 def test_scores_are_those_of_the_rows_nobody_read(cleaned_run: Path, scenes: pa.Table) -> None:

@@ -68,6 +68,9 @@ def test_rows_and_order_are_those_of_the_page(
     assert main(["next", str(run), "--rows", "1000", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [row["key"] for row in listed] == wanted
+    scenes = pa.parquet.read_table(run.parent / "scenes.parquet").to_pylist()
+    training = [row["key"] for row in scenes if row["split"] == "train" and not row["verified"]]
+    assert {reviewed.row(row).id for row in (first, second)} | set(wanted) == set(training)
     assert main(["next", str(run), "--rows", "7", "--out", str(tmp_path / "next.parquet")]) == 0
     table = pa.parquet.read_table(tmp_path / "next.parquet")
     assert table.to_pylist() == listed[:7]

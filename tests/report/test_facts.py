@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import torch
 from scipy.sparse import csr_array
@@ -57,6 +59,34 @@ def test_parts_come_to_the_same_as_the_whole(
     )
     assert parts.expected.have == pytest.approx(whole.expected.have)
     assert parts.expected.wrong == pytest.approx(whole.expected.wrong)
+
+
+def test_a_verified_row_that_was_skipped_tells_nothing(tmp_path: Path) -> None:
+    """Nothing is proposed for it, so that all it was given would seem wrong."""
+    p = [sure("cat"), [np.nan] * len(NAMES), sure("cat")]
+    run = write_run(tmp_path, texts(3), [["cat"]] * 3, p, verified=[0, 1])
+    noise = facts_of(run).noise
+    assert noise.rows == 1
+    assert noise.wrong is not None
+    assert noise.wrong.part == 0
+
+
+def test_validation_and_test_rows_are_not_to_be_verified(tmp_path: Path) -> None:
+    split = ["train", "validation", "test"]
+    run = write_run(tmp_path, texts(3), [["cat"], [], []], [sure("dog")] * 3, split=split)
+    facts = facts_of(run)
+    assert (facts.open_rows, facts.changed_rows) == (1, 1)
+
+
+def test_a_class_that_is_left_for_review_counts_once(tmp_path: Path) -> None:
+    p = [[0.1, 0.6, 0.1, 0.2]] * 2
+    run = write_run(tmp_path, texts(2), [["cat"], ["dog"]], p, exclusive=True)
+    path = run.folder / "cleaned.parquet"
+    table = pa.parquet.read_table(path)
+    for name, cells in (("review_added", [["dog"], []]), ("review_removed", [["cat"], []])):
+        table = table.append_column(name, pa.array(cells, pa.list_(pa.string())))
+    pa.parquet.write_table(table, path)
+    assert facts_of(run).counts.for_review == 1
 
 
 def test_noise_is_that_of_the_verified_rows(tmp_path: Path) -> None:
@@ -175,8 +205,8 @@ def test_a_model_that_does_not_help_is_told_of(
     ("right", "said"),
     [
         ([1] * 90 + [0] * 10, None),
-        ([1] * 5 + [0] * 5, "not shown to be better"),
-        ([1] * 10 + [0] * 90, "worse than the given ones"),
+        ([1] * 5 + [0] * 5, "not shown that most changes are right"),
+        ([1] * 10 + [0] * 90, "Most changes are wrong"),
     ],
 )
 def test_changes_that_are_mostly_wrong_are_told_of(

@@ -68,6 +68,7 @@ def write_run(
     kind: str = "text",
     verified: Sequence[int] = (),
     reasons: Sequence[Sequence[str]] | None = None,
+    split: Sequence[str] | None = None,
 ) -> SmallRun:
     """What `clean` leaves of a table, but for the model; NaN where nothing is proposed."""
     p = np.array(probabilities, dtype=np.float32)
@@ -90,6 +91,8 @@ def write_run(
     columns["probabilities"] = pa.array(rows, pa.list_(pa.float32()))
     if reasons is not None:
         columns["reasons"] = pa.array(reasons, pa.list_(pa.string()))
+    if split is not None:
+        columns["split"] = pa.array(split)
     name = {ids: source.column(ids)} if ids else {"row": np.arange(len(p))}
     run = folder / "run"
     run.mkdir()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from latentlabels import processes
 from latentlabels.cli.rows import Mask, Rows
 from latentlabels.committees import member_seeds
 from latentlabels.data.labels import encode
@@ -79,6 +80,34 @@ def fit_alone(estimator: RobustClassifier, rows: Rows, seed: int) -> Alone:
         said = [SAID] * int(known.sum())
         networks.append(plain.fit(rows.examples(known), said, clean=clean, validation=validation))
     return Alone(tuple(networks))
+
+
+def alone_if_it_can_be(estimator: RobustClassifier, rows: Rows, seed: int) -> Alone:
+    """The same; what fails, be it what it may, is told in the place of a comparison.
+
+    Hours of training are worth more. Of several processes one cannot go on where another has
+    failed, so there it is an error.
+    """
+    try:
+        return fit_alone(estimator, rows, seed)
+    except Exception as error:
+        if processes.size() > 1:
+            raise
+        return Alone(why_not=_failed(error))
+
+
+def comparison_if_it_can_be(
+    estimator: RobustClassifier, alone: Alone, rows: Rows, seed: int
+) -> dict[str, Any]:
+    """`comparison_of`, or how it failed."""
+    try:
+        return comparison_of(estimator, alone, rows, seed)
+    except Exception as error:
+        return {"why_not": _failed(error)}
+
+
+def _failed(error: Exception) -> str:
+    return f"it failed ({type(error).__name__}: {error})"
 
 
 def comparison_of(

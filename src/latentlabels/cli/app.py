@@ -18,7 +18,7 @@ from rich.console import Console
 import latentlabels
 from latentlabels import processes, provenance
 from latentlabels.cli import fitting
-from latentlabels.cli.alone import comparison_of, fit_alone
+from latentlabels.cli.alone import alone_if_it_can_be, comparison_if_it_can_be
 from latentlabels.cli.compare import compare
 from latentlabels.cli.console import Voice, accepted, facts_of
 from latentlabels.cli.decided import model_to_start_from, with_decisions
@@ -377,7 +377,7 @@ def _fit(
             known = model_to_start_from(review, backbone, voice)
             rows = fitting.fit(estimator, rows, roles, model, voice, known)
             with voice.working("fitting on the verified rows alone, to compare"):
-                alone = fit_alone(estimator, rows, run.seed)
+                alone = alone_if_it_can_be(estimator, rows, run.seed)
             curve = fitting.curve_of(estimator, rows, voice) if review.learning_curve else None
         if processes.rank() > 0:
             return
@@ -391,7 +391,7 @@ def _fit(
             places[readable / "cleaned.parquet"] = Format.PARQUET
         recovered = _clean(estimator, rows, tally, wanted, source, places, voice)
         fitting.warn_of_unknown(tally, voice)
-        comparison = comparison_of(estimator, alone, rows, run.seed)
+        comparison = comparison_if_it_can_be(estimator, alone, rows, run.seed)
         metrics = fitting.metrics_of(
             estimator, rows, tally, acceptance, recovered, comparison, run.seed
         )
@@ -440,6 +440,7 @@ def _clean(
         Probabilities of the rows that `recoverable` chooses, (some, clean).
     """
     recovered = []
+    apart = bool((rows.split != "train").any())
     with ExitStack() as stack:
         stack.enter_context(voice.working(f"cleaning {len(rows):,} rows"))
         writers = [stack.enter_context(written_in_parts(*place)) for place in places.items()]
@@ -449,7 +450,8 @@ def _clean(
                 cleaned = fitting.clean(estimator, part, tally, wanted)
             recovered.append(cleaned.probabilities[fitting.recoverable(part)])
             for write in writers:
-                write(cleaned_table(part.ids, cleaned, source))
+                split = part.split if apart else None
+                write(cleaned_table(part.ids, cleaned, source, split))
     return np.concatenate(recovered)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
+import numpy as np
 import pyarrow as pa
 import typer
 from rich.console import Console
@@ -25,6 +26,7 @@ from latentlabels.errors import DecisionsError, TableError, shown
 from latentlabels.exports.reading import read_cleaned
 from latentlabels.results import DECISIONS, STRINGS, staged
 from latentlabels.review.decisions import read_decisions
+from latentlabels.runs.cleaned import open_cleaned
 from latentlabels.store import read_description
 
 ROWS: Final = 100
@@ -70,7 +72,9 @@ def next_rows(
     with speaks.working(f"reading {run}"):
         cleaned = read_cleaned(run, of.model)
         labels = _with_space(cleaned.labels, of.model_of(run))
-        checks = labels.to_verify(rows, _decided(run, decisions, len(labels)))
+        done = _decided(run, decisions, len(labels))
+        done += np.flatnonzero(~open_cleaned(run).training).tolist()
+        checks = labels.to_verify(rows, done)
     table = _table(cleaned.ids, labels, checks)
     if out is not None and kind is not None:
         with staged(out.parent, [out.name], overwrite=overwrite, marks=()) as folder:

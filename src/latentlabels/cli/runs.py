@@ -11,6 +11,7 @@ import typer
 from latentlabels.cli.roles import roles_in
 from latentlabels.cli.rows import image_folder
 from latentlabels.description import Description, space_of
+from latentlabels.errors import TableError
 from latentlabels.results import MODEL
 from latentlabels.runs.opening import open_run
 from latentlabels.runs.run import Run
@@ -32,7 +33,13 @@ class RunModelOptions:
     ] = None
 
     def model_of(self, run: Path) -> Path:
-        """The model's folder."""
+        """The model's folder.
+
+        Raises:
+            TableError: the run has no folder.
+        """
+        if not run.is_dir():
+            raise TableError(f"The folder of a run is wanted, and {run} is none.")
         return self.model or run / MODEL
 
 

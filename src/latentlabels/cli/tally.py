@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from latentlabels.cleaning import CleanedLabels
 from latentlabels.data.labels import Name
 
@@ -17,9 +19,9 @@ class Tally:
     Attributes:
         rows: rows in all.
         verified: of these.
-        changed: rows where a name was added or removed.
-        added: names that were.
-        removed: names that were.
+        changed: other rows where a name was added or removed.
+        added: names that were, on these.
+        removed: names that were, on these.
         changes: changes of rows that are not verified, label by label, made or not.
         for_review: of these, changes that were not made.
         unknown: noisy names that the model does not know, in the order they came.
@@ -38,9 +40,10 @@ class Tally:
         """Count one more part."""
         self.rows += len(cleaned)
         self.verified += int(cleaned.verified.sum())
-        self.changed += int(cleaned.changed.sum())
-        self.added += sum(map(len, cleaned.added))
-        self.removed += sum(map(len, cleaned.removed))
+        self.changed += int((cleaned.changed & ~cleaned.verified).sum())
+        for row in np.flatnonzero(~cleaned.verified):
+            self.added += len(cleaned.added[row])
+            self.removed += len(cleaned.removed[row])
         self.changes += sum(not cleaned.verified[change.row] for change in cleaned.changes)
         self.for_review += len(cleaned.for_review)
         self.unknown = list(dict.fromkeys([*self.unknown, *unknown]))

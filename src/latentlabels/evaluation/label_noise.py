@@ -72,6 +72,8 @@ class Noise:
 def share(part: float, of: float, effective: float | None = None) -> Share | None:
     """A share with its interval, under a uniform prior Beta(1 + part, 1 + of − part).
 
+    Where it is none or all, the interval's end is there too.
+
     Args:
         part: how many.
         of: of how many; of none there is no share.
@@ -81,6 +83,10 @@ def share(part: float, of: float, effective: float | None = None) -> Share | Non
         return None
     count = of if effective is None else effective
     low, high = beta.interval(INTERVAL, 1 + count * part / of, 1 + count * (1 - part / of))
+    if part <= 0:
+        low = 0.0
+    if part >= of:
+        high = 1.0
     return Share(float(part), float(of), float(low), float(high))
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from latentlabels.evaluation.label_noise import Noise, noise_of
-from latentlabels.runs.cleaned import FOR_REVIEW
+from latentlabels.runs.cleaned import FOR_REVIEW, training_rows
 from latentlabels.runs.run import Run
 
 ROWS_AT_ONCE: Final = 8192
@@ -65,9 +65,10 @@ class Counts:
     Attributes:
         given: labels that came with rows and name clean ones, (rows, clean).
         proposed: cleaned labels, those that are left for review among them, (rows, clean).
-        verified: rows whose clean labels were known, (rows,).
+        verified: rows whose clean labels were known and that can be used, (rows,).
         known: rows that something is proposed for, (rows,).
-        expected: of rows that are known and not verified.
+        open: of these, training rows that nobody had verified, (rows,).
+        expected: of those.
         changes: label by label.
         for_review: how many of them were not made.
     """
@@ -76,6 +77,7 @@ class Counts:
     proposed: csr_array
     verified: NDArray[np.bool_]
     known: NDArray[np.bool_]
+    open: NDArray[np.bool_]
     expected: Expected
     changes: Changes
     for_review: int
@@ -105,15 +107,17 @@ def count(run: Run) -> Counts:
     )
     arrays = (np.concatenate([getattr(p.changes, name) for p in parts]) for name in _OF_CHANGES)
     sums = (sum(getattr(part.expected, name) for part in parts) for name in _OF_EXPECTED)
-    review = (pc.sum(pc.list_value_length(column)).as_py() for column in _for_review(run))
+    review = [pc.sum(pc.list_value_length(column)).as_py() for column in _for_review(run)]
     return Counts(
         given,
         proposed,
         np.concatenate([part.verified for part in parts]),
         np.concatenate([part.known for part in parts]),
+        np.concatenate([part.open for part in parts]),
         Expected(*sums),
         Changes(*arrays),
-        sum(many or 0 for many in review),
+        # The class that another takes the place of stands among what is removed.
+        sum(many or 0 for many in (review[:1] if run.exclusive else review)),
     )
 
 
@@ -140,8 +144,8 @@ def _part(table: pa.Table, names: pa.Array, first: int, *, exclusive: bool) -> C
     known: NDArray[np.bool_] = p.is_valid().to_numpy()
     dense = np.zeros((len(table), len(names)), np.float32)
     dense[known] = pc.list_flatten(p).to_numpy().reshape(-1, len(names))
-    verified: NDArray[np.bool_] = table.column("verified").to_numpy()
-    open_rows = known & ~verified
+    verified: NDArray[np.bool_] = table.column("verified").to_numpy() & known
+    open_rows = known & ~verified & training_rows(table)
     p_open, given_open = dense[open_rows].astype(np.float64), given[np.flatnonzero(open_rows)]
     have, came = p_open.sum(0), np.asarray(given_open.sum(0)).ravel().astype(np.float64)
     right = np.asarray(given_open.multiply(p_open).sum(0)).ravel()
@@ -152,6 +156,7 @@ def _part(table: pa.Table, names: pa.Array, first: int, *, exclusive: bool) -> C
         proposed,
         verified,
         known,
+        open_rows,
         Expected(have, have - right, came, came - right),
         Changes(*(np.concatenate(part) for part in zip(*changes, strict=True))),
         0,

@@ -129,7 +129,7 @@ class Facts:
     @property
     def open_rows(self) -> int:
         """Rows that something is proposed for and nobody had verified."""
-        return int((self.counts.known & ~self.counts.verified).sum())
+        return int(self.counts.open.sum())
 
     @cached_property
     def changed_rows(self) -> int:
@@ -231,18 +231,20 @@ def of_no_help(record: Record | None, held: Held) -> list[Warned]:
                 f"is {comparison.model:.1%}, that of the same networks trained on the verified "
                 f"rows alone {comparison.verified_only:.1%}. "
                 + (
-                    "The noisy labels do harm here."
+                    "Either the noisy labels do harm, or training was too short for them: look "
+                    "whether the score still rises at the end."
                     if worse
                     else "The rows are too few to tell them apart, or the noisy labels add little."
                 ),
             )
         )
-    if held.right is not None and held.right.low < 0.5:
+    chosen = record is not None and record.acceptance is not None
+    if held.right is not None and held.right.low < 0.5 and not chosen:
         told.append(
             Warned(
-                "The cleaned labels are worse than the given ones"
+                "Most changes are wrong"
                 if held.right.high < 0.5
-                else "The cleaned labels are not shown to be better than the given ones",
+                else "It is not shown that most changes are right",
                 f"Of {held.right.of:,.0f} changes on held-out verified rows {held.right.part:,.0f} "
                 "are right. Keep the labels as they were given, or make only changes that are sure "
                 "enough: --precision.",

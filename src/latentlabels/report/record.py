@@ -72,6 +72,18 @@ class AuxiliaryTold:
 
 
 @dataclass(frozen=True)
+class AcceptanceTold:
+    """How many accepted changes are right; see `evaluation.acceptance.Acceptance`."""
+
+    __pydantic_config__ = LENIENT
+
+    wanted: float
+    precision: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
 class ComparisonTold:
     """The model against networks that were trained on the verified rows alone.
 
@@ -163,7 +175,7 @@ class Record:
     best_epoch: int | None = None
     history: list[dict[str, float | None]] = field(default_factory=list)
     calibration: CalibrationTold | None = None
-    acceptance: dict[str, Any] | None = None
+    acceptance: AcceptanceTold | None = None
     test: dict[str, Any] | None = None
     recovery: dict[str, Any] | None = None
     comparison: ComparisonTold | None = None

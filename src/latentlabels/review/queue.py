@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from latentlabels.data.columns import InputKind
 from latentlabels.evaluation.ordering import doubt, given_alike, order_of_checks
 from latentlabels.review.decisions import Decisions, Verdict
+from latentlabels.runs.cleaned import training_rows
 from latentlabels.runs.run import Run
 
 LABELS_LISTED: Final = 1000
@@ -95,6 +96,8 @@ class Queue:
         self.place = np.empty(len(run), dtype=np.intp)
         self.place[self.order] = np.arange(len(run))
         self.verified: Mask = columns.column("verified").to_numpy()
+        # What is decided of other rows teaches no fit.
+        self.open: Mask = ~self.verified & training_rows(columns)
         self._state = 0, np.zeros(len(run), dtype=np.int8)
         self._matching: tuple[Filters, Mask] | None = None
 
@@ -127,9 +130,9 @@ class Queue:
         """How far the review is."""
         state, bits = self._current(), np.nan_to_num(self.bits)
         decided = (state > 0) & (state != _SKIPPED)
-        total = bits.sum()
+        total = bits[self.open | decided].sum()
         return Progress(
-            rows=int((~self.verified).sum()),
+            rows=int(self.open.sum()),
             decided=int(decided.sum()),
             skipped=int((state == _SKIPPED).sum()),
             bits=float(bits[decided].sum() / total) if total > 0 else 1.0,
@@ -151,7 +154,7 @@ class Queue:
         wanted = (
             self._matches(filters)
             & {
-                State.TODO: (state == 0) & ~self.verified,
+                State.TODO: (state == 0) & self.open,
                 State.DECIDED: (state > 0) & (state != _SKIPPED),
                 State.SKIPPED: state == _SKIPPED,
                 State.VERIFIED: self.verified,

@@ -10,22 +10,32 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from latentlabels.cleaning import Status
 from latentlabels.data.cells import CellForm, Kind, read_labels
-from latentlabels.data.columns import flags
+from latentlabels.data.columns import flags, splits
 from latentlabels.data.shards import MANIFEST
 from latentlabels.data.table import FORMATS, read_table
 from latentlabels.errors import TableError, shown
 from latentlabels.provenance import of_table
-from latentlabels.results import KIND_KEY, SOURCE_KEY, STRINGS, VOCABULARY_KEY, vectors
+from latentlabels.results import (
+    KIND_KEY,
+    SOURCE_KEY,
+    SPLIT_COLUMN,
+    STRINGS,
+    VOCABULARY_KEY,
+    vectors,
+)
 
 LISTS: Final = ("given", "proposed", "added", "removed")
 REQUIRED: Final = (*LISTS, "verified", "probabilities")
 REASONS: Final = "reasons"
 STATUS: Final = "status"
 FOR_REVIEW: Final = ("review_added", "review_removed")
+TRAINING: Final = "training"
+"""A column of ours: rows that a fit may learn from, once they are verified."""
 TOLD: Final = (REASONS, STATUS, *FOR_REVIEW)
 """Columns that need not be there: reasons, and what a precision left for review."""
 NAMES: Final = CellForm(Kind.MULTILABEL, None)
@@ -88,6 +98,11 @@ class CleanedTable:
     def __len__(self) -> int:
         return int(self.columns.num_rows)
 
+    @property
+    def training(self) -> NDArray[np.bool_]:
+        """Rows that a fit may learn from, once they are verified, (rows,)."""
+        return training_rows(self.columns)
+
     def told(self) -> pa.Table:
         """Those columns that need not be there."""
         return self.columns.select([name for name in TOLD if name in self.columns.column_names])
@@ -107,6 +122,14 @@ class CleanedTable:
         if not pc.any(chosen).as_py():
             raise TableError(f"None of the {len(self):,} rows of {self.path} is {status}.")
         return replace(self, ids=self.ids.filter(chosen), columns=self.columns.filter(chosen))
+
+
+def training_rows(columns: pa.Table) -> NDArray[np.bool_]:
+    """Rows that are no validation or test rows, by the columns of a cleaned table, (rows,)."""
+    if TRAINING not in columns.column_names:
+        return np.ones(columns.num_rows, dtype=np.bool_)
+    mask: NDArray[np.bool_] = columns.column(TRAINING).to_numpy()
+    return mask
 
 
 def open_cleaned(path: Path) -> CleanedTable:
@@ -140,6 +163,8 @@ def open_cleaned(path: Path) -> CleanedTable:
             columns[name] = _statuses(table.column(name), place)
         elif name != STATUS and name in present:
             columns[name] = _lists(table, name, place)
+    if SPLIT_COLUMN in present:
+        columns[TRAINING] = pa.array(splits(table, SPLIT_COLUMN) == "train")
     if names is None:
         names = _told(table, VOCABULARY_KEY, TypeAdapter(tuple[str, ...]), place)
     kind = _told(table, KIND_KEY, TypeAdapter(Kind), place)

@@ -20,6 +20,7 @@ from latentlabels.runs.cleaned import (
     LISTS,
     REASONS,
     REQUIRED,
+    TRAINING,
     CleanedTable,
     open_cleaned,
 )
@@ -123,7 +124,9 @@ def _opened(folder: Path, names: Sequence[str]) -> CleanedTable:
 
 def _for_review(table: pa.Table) -> pa.Table:
     """What is shown, with the changes proposed, too, that were not sure enough to be made."""
-    wanted = [name for name in (*REQUIRED, REASONS, *FOR_REVIEW) if name in table.column_names]
+    wanted = [
+        name for name in (*REQUIRED, REASONS, *FOR_REVIEW, TRAINING) if name in table.column_names
+    ]
     if not set(FOR_REVIEW) <= set(table.column_names):
         return table.select(wanted)
     columns = {name: table.column(name).to_pylist() for name in (*LISTS, *FOR_REVIEW)}
