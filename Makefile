@@ -14,7 +14,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: $(READY) ## clean the labels of the embedded data, report in demo/
-	$(BIN)/latentlabels demo --out demo
+	OMP_WAIT_POLICY=passive $(BIN)/latentlabels demo --out demo
 
 test: $(READY) ## run the tests; PYTEST_ARGS="tests/model -x" picks some
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_ARGS)

@@ -15,6 +15,7 @@ from tests.cli.arguments import COLUMNS, PROTOCOL, SMALL
 from tests.report.made_runs import Page
 
 from latentlabels.cli import main
+from latentlabels.evaluation.comparison import Comparison
 
 
 @pytest.fixture
@@ -127,6 +128,34 @@ def test_no_report_costs_no_run(
     assert "warning: There is no report: 'a mistake of ours'" in said.err
     assert (out / "cleaned.parquet").is_file()
     assert "report.html" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("place", "failure", "said"),
+    [
+        ("fit_alone", RuntimeError("out of memory"), "it failed (RuntimeError: out of memory)"),
+        ("compare", KeyError("a mistake of ours"), "it failed (KeyError: 'a mistake of ours')"),
+        ("compare", None, "no label to score"),
+    ],
+)
+def test_no_comparison_costs_no_run(
+    place: str,
+    failure: Exception | None,
+    said: str,
+    table: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object, **__: object) -> Comparison:
+        if failure is not None:
+            raise failure
+        return Comparison(20, "map", np.nan, np.nan, np.nan, np.nan)
+
+    monkeypatch.setattr(f"latentlabels.cli.alone.{place}", fails)
+    out = tmp_path / "out"
+    assert main(["clean", str(table), *COLUMNS, *PROTOCOL, "--out", str(out), *SMALL]) == 0
+    assert said in comparison(out)["why_not"]
+    assert "There is no comparison" in Page((out / "report.html").read_text()).text
 
 
 def comparison(folder: Path) -> dict[str, Any]:

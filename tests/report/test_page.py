@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 from tests.report.made_runs import METRICS, Page, facts_of, full_record
 from tests.review.conftest import NAMES, SmallRun, pictures, run, sure, texts, write_run
 
@@ -159,6 +161,17 @@ def test_vectors_show_numbers(tmp_path: Path) -> None:
     source = pa.table({"key": ["a"], "x": pa.array([[0.5, -1.25]], pa.list_(pa.float32()))})
     made = write_run(tmp_path, source, [["cat"]], [sure("dog")], shown="x", kind="vector")
     assert "0.5 -1.25" in page_of(made).text
+
+
+def test_pictures_take_the_place_of_vectors(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(file, "PNG")
+    columns = {"key": ["a"], "x": [[0.5]], "seen": [{"bytes": file.getvalue(), "path": None}]}
+    made = write_run(tmp_path, pa.table(columns), [[]], [sure("dog")], shown="x", kind="vector")
+    page = page_of(made)
+    assert next(value for _, name, value in page.attributes if name == "src").startswith("data:")
+    assert "0.5" not in page.text
+    assert "0.5" in page_of(made, show=["x"]).text
 
 
 def test_changes_for_review_are_told_of(tmp_path: Path) -> None:

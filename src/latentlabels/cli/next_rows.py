@@ -61,7 +61,8 @@ def next_rows(
 ) -> None:
     """List the rows to verify next, the most telling first, in the order of the review page.
 
-    Each with how much a check tells, in bits, and the label that is most in doubt.
+    Each with how much a check tells, in bits, and the label that is most in doubt. Rows in doubt of
+    the same kind tell of each other, so that kinds take turns.
     """
     kind = None if out is None else FORMATS.get(out.suffix.lower())
     if out is not None and kind is None:

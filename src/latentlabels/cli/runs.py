@@ -61,7 +61,8 @@ class ShownRunOptions(RunModelOptions):
         typer.Option(
             "--show",
             metavar="COLUMN",
-            help="What to show of a row, by default the model's input. Repeat for several.",
+            help="What to show of a row, by default the model's input, or in the place of vectors "
+            "the table's column of pictures. Repeat for several.",
         ),
     ] = None
     folder: Annotated[

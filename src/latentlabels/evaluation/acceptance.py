@@ -152,7 +152,7 @@ def require_share(wanted: float) -> None:
         LatentLabelsError: it is no share between 0 and 1.
     """
     if not 0 < wanted < 1:
-        hint = f" Did you mean {wanted / 100:g}?" if 1 < wanted < 100 else ""
+        hint = f" Did you mean {wanted / 100:g}?" if 50 <= wanted < 100 else ""
         raise LatentLabelsError(
             f"precision is a share of changes between 0 and 1, such as 0.95; got {wanted:g}.{hint}"
         )

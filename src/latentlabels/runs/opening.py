@@ -49,7 +49,8 @@ def open_run(
             if it is beside the run, in it, or in the working directory.
         inputs: columns that the model looks at.
         kind: what these hold.
-        show: columns to show in their place.
+        show: columns to show in their place; by default, where the model looks at numbers, the
+            table's pictures, if one column holds such.
         pictures: where pictures' paths start; by default the table's folder.
 
     Raises:
@@ -69,7 +70,7 @@ def open_run(
     named = _ids(source, cleaned.ids, path)
     if cleaned.source is not None:
         cleaned.source.require(path)
-    columns = list(dict.fromkeys(show or inputs))
+    columns = list(dict.fromkeys(show or _for_the_eye(source, inputs, kind)))
     if not columns:
         raise TableError("The model does not say what its inputs are: name columns with --show.")
     kinds = [
@@ -92,6 +93,20 @@ def open_run(
             exclusive=space.exclusive,
         ),
     )
+
+
+def _for_the_eye(table: pa.Table, inputs: Sequence[str], kind: InputKind) -> Sequence[str]:
+    """What a person can judge a row by: nobody reads vectors."""
+    if kind != InputKind.VECTOR:
+        return inputs
+    pictures = [
+        field.name
+        for field in table.schema
+        if pa.types.is_struct(field.type)
+        or pa.types.is_binary(field.type)
+        or pa.types.is_large_binary(field.type)
+    ]
+    return pictures if len(pictures) == 1 else inputs
 
 
 def _kind(table: pa.Table, name: str) -> InputKind:
