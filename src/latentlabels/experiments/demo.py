@@ -165,7 +165,7 @@ def keep(
     source = of_table(path, table.num_rows)
     command = of_command(["demo", "--seed", str(metrics["seed"])])
     origin = {**model.provenance_, **command, **source}
-    result = cleaned_table(table.select(["id"]), cleaned, source)
+    result = cleaned_table(table.select(["id"]), cleaned, source, np.array(scenes.split))
     write_table_atomically(result, folder / "cleaned.parquet", Format.PARQUET)
     write_model(model, folder / "model", origin)
     write_json(folder / "metrics.json", metrics)
