@@ -158,6 +158,15 @@ def test_no_comparison_costs_no_run(
     assert "There is no comparison" in Page((out / "report.html").read_text()).text
 
 
+def test_no_networks_are_trained_on_many_rows_to_compare(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latentlabels.cli.alone.MOST_TRAINING", 50)
+    out = tmp_path / "out"
+    assert main(["clean", str(table), *COLUMNS, *PROTOCOL, "--out", str(out), *SMALL]) == 0
+    assert comparison(out) == {"why_not": "it takes long with more than 50 training rows"}
+
+
 def comparison(folder: Path) -> dict[str, Any]:
     told: dict[str, Any] = json.loads((folder / "metrics.json").read_text())["comparison"]
     return told

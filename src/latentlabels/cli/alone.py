@@ -13,6 +13,7 @@ from latentlabels import processes
 from latentlabels.cli.rows import Mask, Rows
 from latentlabels.committees import member_seeds
 from latentlabels.data.labels import encode
+from latentlabels.errors import LatentLabelsError
 from latentlabels.estimator import RobustClassifier
 from latentlabels.evaluation.comparison import compare
 from latentlabels.model.posterior import Auxiliary
@@ -25,6 +26,8 @@ from latentlabels.training.rows import passes_for_as_many_updates
 
 MOST_ROWS: Final = 10_000
 """More would tell little more."""
+MOST_TRAINING: Final = 200_000
+"""Training rows beyond which networks are not trained for a comparison alone."""
 SAID: Final = ["said"]
 
 
@@ -56,6 +59,8 @@ def fit_alone(estimator: RobustClassifier, rows: Rows, seed: int) -> Alone:
     if why_not or estimator.model_.teacher is not None:
         return Alone(why_not=why_not)
     training = (rows.split == "train") & rows.usable()
+    if training.sum() > MOST_TRAINING:
+        return Alone(why_not=f"it takes long with more than {MOST_TRAINING:,} training rows")
     longer = passes_for_as_many_updates(int(known.sum()), int(training.sum()), estimator.batch_size)
     clean = rows.clean.take(known)
     settings = {
@@ -86,10 +91,12 @@ def alone_if_it_can_be(estimator: RobustClassifier, rows: Rows, seed: int) -> Al
     """The same; what fails, be it what it may, is told in the place of a comparison.
 
     Hours of training are worth more. Of several processes one cannot go on where another has
-    failed, so there it is an error.
+    failed, so what is no error of all of them is one there.
     """
     try:
         return fit_alone(estimator, rows, seed)
+    except LatentLabelsError as error:
+        return Alone(why_not=_failed(error))
     except Exception as error:
         if processes.size() > 1:
             raise
