@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
@@ -128,6 +129,7 @@ def launch(machines: Machines) -> None:
             f"{devices} processes on each of {nodes} machines were asked for, and there are "
             f"{processes.size()}. On several machines start the program with torchrun or srun."
         )
+    atexit.register(_leave)
     _started = devices, nodes
 
 
@@ -151,6 +153,12 @@ def _ending_together() -> Iterator[None]:
         yield
     finally:
         del os.environ[FIRST]
+
+
+def _leave() -> None:
+    """End the threads of the processes' group, which may abort the program if they outlive it."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def environments() -> list[ClusterEnvironment]:
