@@ -17,5 +17,5 @@ cleaned = pq.read_table("run/cleaned.parquet")
 names = json.loads(cleaned.schema.metadata[b"latentlabels.clean"])
 first = cleaned.slice(0, 1).to_pylist()[0]
 print(first["given"], "→", first["proposed"], "of", names)
-written = {"cleaned.parquet", "model", "metrics.json", "reliability.png"}
+written = {"cleaned.parquet", "model", "metrics.json", "reliability.png", "report.html"}
 assert {path.name for path in Path("run").iterdir()} == written
