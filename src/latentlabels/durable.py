@@ -11,22 +11,21 @@ def settle(path: Path) -> None:
     if path.is_dir():
         for inner in path.iterdir():
             settle(inner)
-        if os.name == "nt":  # whose folders cannot be opened
-            return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _flush(path)
 
 
 def put_in_place(new: Path, place: Path) -> None:
     """Rename a file, or a folder to where none is, once it is on the disk."""
     settle(new)
     new.replace(place)
-    if os.name != "nt":
-        descriptor = os.open(place.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    _flush(place.parent)
+
+
+def _flush(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():  # it cannot be opened there
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -23,7 +23,7 @@ from latentlabels.data.labels import LabelSpace, Vocabulary
 from latentlabels.data.table import FORMATS, write_table_atomically
 from latentlabels.description import space_of
 from latentlabels.errors import DecisionsError, TableError, shown
-from latentlabels.exports.reading import read_cleaned
+from latentlabels.exports.reading import rows_of
 from latentlabels.results import DECISIONS, STRINGS, staged
 from latentlabels.review.decisions import read_decisions
 from latentlabels.runs.cleaned import open_cleaned
@@ -71,10 +71,11 @@ def next_rows(
         )
     speaks = Voice(voice)
     with speaks.working(f"reading {run}"):
-        cleaned = read_cleaned(run, of.model)
+        opened = open_cleaned(run)
+        cleaned = rows_of(opened, of.model)
         labels = _with_space(cleaned.labels, of.model_of(run))
         done = _decided(run, decisions, len(labels))
-        done += np.flatnonzero(~open_cleaned(run).training).tolist()
+        done += np.flatnonzero(~opened.training).tolist()
         checks = labels.to_verify(rows, done)
     table = _table(cleaned.ids, labels, checks)
     if out is not None and kind is not None:

@@ -43,6 +43,16 @@ def read_cleaned(
     cleaned = open_cleaned(path)
     if status is not None:
         cleaned = cleaned.with_status(status)
+    return rows_of(cleaned, model)
+
+
+def rows_of(cleaned: CleanedTable, model: Path | None = None) -> CleanedRows:
+    """The rows of a table of cleaned labels that was opened; raises what `read_cleaned` does.
+
+    Args:
+        cleaned: the table.
+        model: as in `read_cleaned`.
+    """
     names = cleaned.names or _names_in(model or cleaned.path.parent / "model", cleaned.path)
     given, proposed, added, removed = (_cells(cleaned, column) for column in LISTS)
     known = set(names)

@@ -107,7 +107,7 @@ def count(run: Run) -> Counts:
     )
     arrays = (np.concatenate([getattr(p.changes, name) for p in parts]) for name in _OF_CHANGES)
     sums = (sum(getattr(part.expected, name) for part in parts) for name in _OF_EXPECTED)
-    review = [pc.sum(pc.list_value_length(column)).as_py() for column in _for_review(run)]
+    review = [pc.sum(pc.list_value_length(column)).as_py() for column in for_review(run)]
     return Counts(
         given,
         proposed,
@@ -125,7 +125,8 @@ _OF_CHANGES: Final = ("row", "unit", "on", "confidence")
 _OF_EXPECTED: Final = ("have", "missing", "given", "wrong")
 
 
-def _for_review(run: Run) -> list[Any]:
+def for_review(run: Run) -> list[pa.ChunkedArray]:
+    """Changes that were not made, row by row: labels to add, and labels to take away."""
     return [run.cleaned.column(name) for name in FOR_REVIEW if name in run.cleaned.column_names]
 
 

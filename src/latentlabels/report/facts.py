@@ -8,16 +8,16 @@ from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
+import pyarrow.compute as pc
 
 from latentlabels.data.labels import LabelSpace
 from latentlabels.evaluation.label_noise import LabelNoise, Noise, Share, share
 from latentlabels.report.atlas import Meaning, Pair, Swap, meanings, pairs, swaps
 from latentlabels.report.cards import Card, cards, closest, surest
 from latentlabels.report.charts import Chart, curve, learning_chart, reliability_chart
-from latentlabels.report.counts import Counts, count
+from latentlabels.report.counts import Counts, count, for_review
 from latentlabels.report.record import Record
 from latentlabels.robust_model import RobustModel
-from latentlabels.runs.cleaned import FOR_REVIEW
 from latentlabels.runs.run import Run
 
 SURE_SHOWN: Final = 24
@@ -182,8 +182,9 @@ def gather(
     of_all = (counts.given[known], counts.proposed[known])
     sure, close = surest(counts.changes, SURE_SHOWN), closest(counts.changes, CLOSE_SHOWN)
     shown_before = set(sure[0].tolist())
+    waiting = _for_review(run)
     both = [
-        cards(run, rows.tolist(), sureness.tolist(), model.auxiliary, noisy, _for_review(run))
+        cards(run, rows.tolist(), sureness.tolist(), model.auxiliary, noisy, waiting)
         for rows, sureness in (sure, close)
     ]
     return Facts(
@@ -286,12 +287,11 @@ def _ratio(part: float, of: float) -> float | None:
 
 def _for_review(run: Run) -> Sequence[int]:
     """Rows with changes that were not made."""
-    rows: set[int] = set()
-    for name in FOR_REVIEW:
-        if name in run.cleaned.column_names:
-            lists = run.cleaned.column(name).to_pylist()
-            rows |= {row for row, names in enumerate(lists) if names}
-    return sorted(rows)
+    some = np.zeros(len(run), dtype=np.bool_)
+    for column in for_review(run):
+        some |= pc.fill_null(pc.list_value_length(column), 0).to_numpy() > 0
+    waiting: list[int] = np.flatnonzero(some).tolist()
+    return waiting
 
 
 def _curves(record: Record | None) -> list[Chart]:

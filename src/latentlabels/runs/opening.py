@@ -68,8 +68,11 @@ def open_run(
     if source.num_rows != len(cleaned):
         raise _not_the_table(path, f"it has {source.num_rows:,} rows, not {len(cleaned):,}")
     named = _ids(source, cleaned.ids, path)
-    if cleaned.source is not None:
+    if cleaned.source is None:
+        sha256 = of_table(path, source.num_rows)["sha256"]
+    else:
         cleaned.source.require(path)
+        sha256 = cleaned.source.sha256
     columns = list(dict.fromkeys(show or _for_the_eye(source, inputs, kind)))
     if not columns:
         raise TableError("The model does not say what its inputs are: name columns with --show.")
@@ -87,7 +90,7 @@ def open_run(
         exclusive=space.exclusive,
         subject=Subject(
             table=path.name,
-            sha256=of_table(path, source.num_rows)["sha256"],
+            sha256=sha256,
             rows=source.num_rows,
             ids=named,
             exclusive=space.exclusive,

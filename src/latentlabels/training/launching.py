@@ -97,7 +97,7 @@ def launch(machines: Machines) -> None:
     devices, nodes = machines.counts()
     if devices * nodes == 1 or processes.size() > 1:
         return
-    if nodes > 1 and SLURMEnvironment.detect() and _started_from_outside() is None:
+    if nodes > 1 and _in_a_batch_script():
         raise LatentLabelsError(
             f"{nodes} machines are asked for, and this program was not started on them. In a SLURM "
             "job start it with srun."
@@ -168,11 +168,16 @@ def environments() -> list[ClusterEnvironment]:
     the job's tasks, and Lightning would take it for the first. Of a job's tasks Lightning would
     make checkpoints of its own and queue the job again on a signal.
     """
-    if not SLURMEnvironment.detect() or "TORCHELASTIC_RUN_ID" in os.environ:
-        return []
-    if _started_from_outside() is None:
+    if _in_a_batch_script():
         return [LightningEnvironment()]
-    return [SLURMEnvironment(auto_requeue=False)]
+    if SLURMEnvironment.detect() and "TORCHELASTIC_RUN_ID" not in os.environ:
+        return [SLURMEnvironment(auto_requeue=False)]
+    return []
+
+
+def _in_a_batch_script() -> bool:
+    """Whether this is SLURM's doing, but none of a job's tasks."""
+    return bool(SLURMEnvironment.detect()) and _started_from_outside() is None
 
 
 def _there() -> tuple[int, int] | None:
