@@ -78,17 +78,18 @@ function say(message) {
 /* The row that is shown */
 
 async function show(more, focus = true) {
-  const wanted = filters();
+  const asked = filters();
+  const wanted = new URLSearchParams(asked);
   for (const [name, value] of Object.entries(more)) wanted.set(name, value);
   const answer = await ask(`/row?${wanted}`);
   one("#view").innerHTML = await answer.text();
-  begin(focus);
+  begin(focus, asked);
 }
 
-function begin(focus) {
+// The address is that of what is shown; by now other filters may have been chosen.
+function begin(focus, address) {
   shownAt = performance.now();
   const article = one("article");
-  const address = filters();
   if (article) address.set("row", article.dataset.row);
   history.replaceState(null, "", `/?${address}`);
   for (const image of all(".example img")) {
@@ -323,5 +324,5 @@ document.addEventListener("DOMContentLoaded", () => {
       else doing(() => show({}, false), true);
     }, 150);
   });
-  begin(true);
+  begin(true, filters());
 });
